@@ -1,0 +1,36 @@
+"""Settings of the cleaning stage; importing them loads nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class LocalFeatureSettings:
+    """Which local features are taken from each train photo."""
+
+    long_side: Annotated[int, "pixels of the photo's longer side, to which it is shrunk (never enlarged)"] = 480
+    max_keypoints: Annotated[int, "strongest keypoints kept for each photo"] = 1000
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Which pairs of photos are verified."""
+
+    neighbours: Annotated[int, "nearest photos of the same landmark taken for each photo"] = 100
+
+
+@dataclass(frozen=True)
+class VerificationSettings:
+    """How the matches of two photos are verified geometrically."""
+
+    residual: Annotated[float, "largest distance of an inlier from the affine map, pixels"] = 8.0
+    hypotheses: Annotated[int, "affine maps tried for each pair"] = 1024
+
+
+@dataclass(frozen=True)
+class KeepRule:
+    """Which train photos stay (paper, section 3.1: 30 inliers, 3 photos)."""
+
+    min_inliers: Annotated[int, "inliers from which two photos count as verified"] = 30
+    min_verified: Annotated[int, "verified photos of the same landmark that a photo needs"] = 3
+    min_photos: Annotated[int, "photos that a landmark needs to stay"] = 2

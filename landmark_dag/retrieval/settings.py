@@ -1,0 +1,35 @@
+"""Settings of embedding, neighbours, votes and re-ranking; importing them loads nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+
+@dataclass(frozen=True)
+class EmbeddingSettings:
+    """How a photo becomes an embedding."""
+
+    size: Annotated[int, "side of the square at scale 1, pixels"] = 800
+    scales: Annotated[tuple[float, ...], "scales whose raw features are averaged"] = (0.75, 1.0, 1.25)
+    batch_size: Annotated[int, "photos a batch"] = 32
+
+
+@dataclass(frozen=True)
+class NeighbourSettings:
+    """How many index photos stand in a query's list."""
+
+    neighbours: Annotated[int, "nearest index photos kept for each query"] = 100
+
+
+@dataclass(frozen=True)
+class VoteSettings:
+    """Soft voting over the nearest train photos."""
+
+    k: Annotated[int, "nearest train photos that vote"] = 3
+
+
+@dataclass(frozen=True)
+class InsertSettings:
+    """The insert-step (paper, section 3.3)."""
+
+    threshold: Annotated[float, "query confidence + index confidence must exceed this"] = 0.6
+    limit: Annotated[int, "length to which a list is cut"] = 100

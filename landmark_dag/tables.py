@@ -1,0 +1,178 @@
+"""The columns of every table that passes between assets, and the check that a frame has them."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from landmark_dag.errors import InputError
+
+FORMAT_VERSION = 1
+"""Version of every file the store writes; it stands in each file's metadata."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, polars dtype, what it holds, and whether it may be null."""
+
+    name: str
+    dtype: pl.DataType
+    description: str
+    nullable: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A named list of columns; `key` names the columns whose values are unique together."""
+
+    name: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+
+    @property
+    def schema(self) -> pl.Schema:
+        """The polars schema, in column order."""
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    def empty(self) -> pl.DataFrame:
+        """Return a frame of no rows with this table's columns."""
+        return pl.DataFrame(schema=self.schema)
+
+    def conform(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
+        """Return `frame` with exactly this table's columns, in order and cast to their dtypes.
+
+        Raises InputError, naming `origin` (a file or an asset), for a column that is missing, unknown, of
+        another kind, or null where it must not be.
+        """
+        expected = list(self.schema)
+        unknown = [name for name in frame.columns if name not in expected]
+        missing = [name for name in expected if name not in frame.columns]
+        if unknown or missing:
+            problem = f"has no column {missing[0]!r}" if missing else f"has an unknown column {unknown[0]!r}"
+            raise InputError(f"{origin} {problem}; its columns must be {', '.join(expected)}.")
+        try:
+            frame = frame.select(pl.col(column.name).cast(column.dtype) for column in self.columns)
+        except pl.exceptions.PolarsError as error:
+            raise InputError(f"{origin} does not fit the table {self.name}: {error}") from error
+        for column in self.columns:
+            if not column.nullable and frame[column.name].null_count():
+                row = int(frame[column.name].is_null().arg_true()[0]) + 1
+                raise InputError(f"{origin} has no value in column {column.name!r} of row {row}; fill it in.")
+        return frame
+
+
+_image_id = Column("image_id", pl.String(), "photo, unique within its split")
+_landmark_id = Column("landmark_id", pl.Int64(), "landmark")
+_query_id = Column("query_id", pl.String(), "query photo")
+_index_id = Column("index_id", pl.String(), "index photo")
+_rank = Column("rank", pl.Int32(), "place in the query's list, from 1")
+
+MANIFEST = Table(
+    "photos",
+    (
+        _image_id,
+        Column("path", pl.String(), "file that holds the photo's bytes: the photo itself or a TAR"),
+        Column("offset", pl.Int64(), "first byte of the photo in that file"),
+        Column("size", pl.Int64(), "number of bytes"),
+        Column("width", pl.Int32(), "pixels, after EXIF orientation"),
+        Column("height", pl.Int32(), "pixels, after EXIF orientation"),
+        Column("fingerprint", pl.String(), "BLAKE2b-128 of the bytes, hexadecimal"),
+    ),
+    ("image_id",),
+)
+
+UNREADABLE = Table(
+    "unreadable",
+    (
+        _image_id,
+        Column("path", pl.String(), "file that should hold the photo"),
+        Column("offset", pl.Int64(), "first byte of the photo in that file"),
+        Column("size", pl.Int64(), "number of bytes"),
+        Column("reason", pl.String(), "why the photo cannot be used"),
+    ),
+    (),
+)
+
+LABELS = Table(
+    "labels",
+    (_image_id, _landmark_id, Column("landmark", pl.String(), "the landmark's name")),
+    ("image_id",),
+)
+
+MATCH_CANDIDATES = Table(
+    "match_candidates",
+    (
+        Column("image_a", pl.String(), "the smaller image id of the pair"),
+        Column("image_b", pl.String(), "the larger image id of the pair"),
+        Column("landmark_id", pl.Int64(), "landmark that both photos are labelled with"),
+        Column("similarity", pl.Float32(), "inner product of the bootstrap embeddings"),
+    ),
+    ("image_a", "image_b"),
+)
+
+VERIFIED_MATCHES = Table(
+    "verified_matches",
+    (
+        Column("image_a", pl.String(), "the smaller image id of the pair"),
+        Column("image_b", pl.String(), "the larger image id of the pair"),
+        Column("landmark_id", pl.Int64(), "landmark that both photos are labelled with"),
+        Column("inliers", pl.Int32(), "matches that agree with the affine map"),
+        Column("affine", pl.Array(pl.Float32, 6), "row-major 2 x 3 map from photo a's pixels to photo b's"),
+    ),
+    ("image_a", "image_b"),
+)
+
+CLEANED_DATASET = Table(
+    "cleaned_dataset",
+    (_image_id, _landmark_id, Column("class_id", pl.Int32(), "landmarks numbered from 0 by landmark_id")),
+    ("image_id",),
+)
+
+NEIGHBOURS = Table(
+    "knn_graph",
+    (_query_id, _rank, _index_id, Column("similarity", pl.Float32(), "inner product of the embeddings")),
+    ("query_id", "rank"),
+)
+
+VOTES = Table(
+    "votes",
+    (
+        _image_id,
+        _landmark_id,
+        Column("confidence", pl.Float32(), "sum of the landmark's similarities among the k nearest, over k"),
+    ),
+    ("image_id",),
+)
+
+RANKING = Table(
+    "ranking",
+    (
+        _query_id,
+        _rank,
+        _index_id,
+        Column("similarity", pl.Float32(), "inner product; null where the photo was inserted", nullable=True),
+        Column("reason", pl.String(), "retrieved, same landmark or inserted"),
+    ),
+    ("query_id", "rank"),
+)
+
+RETRIEVAL_METRICS = Table(
+    "retrieval_metrics",
+    (
+        Column("step", pl.String(), "knn, sorted or inserted"),
+        Column("usage", pl.String(), "Public, Private or all"),
+        Column("map_at_100", pl.Float64(), "mean average precision over the first 100, percent"),
+        Column("queries", pl.Int32(), "queries that count"),
+    ),
+    ("step", "usage"),
+)
+
+RECOGNITION_METRICS = Table(
+    "recognition_metrics",
+    (
+        Column("usage", pl.String(), "Public, Private or all"),
+        Column("micro_ap", pl.Float64(), "micro average precision (GAP), percent"),
+        Column("accuracy", pl.Float64(), "queries of a landmark whose vote is right, percent"),
+        Column("queries", pl.Int32(), "queries that count"),
+    ),
+    ("usage",),
+)
