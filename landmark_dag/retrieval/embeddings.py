@@ -1,0 +1,132 @@
+"""Embeddings of a shard of photos: the Arrow IPC file that holds them, and joining shards."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from landmark_dag.errors import InputError
+from landmark_dag.files import replacing
+
+FORMAT = b"1"
+"""Version of the file's layout; a file of another one is refused."""
+
+_FORMAT_KEY = b"landmark_dag.format"
+_MODEL_KEY = b"landmark_dag.model"
+_VERSION_KEY = b"landmark_dag.version"
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """Photos and their embeddings by one model.
+
+    `vectors` is float16 of shape (len(image_ids), d), C-contiguous, each row of unit norm (read-only where
+    it is memory-mapped); `model` is the fingerprint of the model that made them.
+    """
+
+    image_ids: list[str]
+    vectors: NDArray[np.float16]
+    model: str
+
+
+def write_embeddings(path: Path, embeddings: Embeddings, version: str) -> None:
+    """Write `embeddings` to `path` as one Arrow record batch; `version` goes to the file's metadata.
+
+    Raises InputError, naming the photo, for a vector that is not finite or zero; `path` is then unchanged.
+    """
+    _check_vectors(embeddings)
+    vectors = np.ascontiguousarray(embeddings.vectors, dtype=np.float16)
+    batch = pa.record_batch(
+        [
+            pa.array(embeddings.image_ids, type=pa.string()),
+            pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1]),
+        ],
+        names=["image_id", "vector"],
+        metadata={_FORMAT_KEY: FORMAT, _MODEL_KEY: embeddings.model, _VERSION_KEY: version},
+    )
+    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def read_embeddings(path: Path) -> Embeddings:
+    """Read a file of `write_embeddings`; its vectors stay on disk, memory-mapped and read-only.
+
+    Raises InputError, naming the file, when it is missing or not of this layout.
+    """
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        metadata = reader.schema.metadata or {}
+        if metadata.get(_FORMAT_KEY) != FORMAT or reader.num_record_batches != 1:
+            raise InputError(f"{path} is not an embeddings file of this version; make it again.")
+        batch = reader.get_batch(0)
+        column = batch.column("vector")
+        vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, column.type.list_size)
+        return Embeddings(batch.column("image_id").to_pylist(), vectors, metadata[_MODEL_KEY].decode())
+    except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as embeddings: {error}") from error
+
+
+def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
+    """Join shards into embeddings in memory, sorted by image id.
+
+    Raises InputError when there is no shard, when two come from different models or have different
+    dimensions (it names both), or when a photo stands in two of them.
+    """
+    if not shards:
+        raise InputError("There are no embeddings to join; embed at least one shard of photos first.")
+    first = shards[0]
+    for shard in shards[1:]:
+        _check_compatible(first, shard)
+    image_ids = [image_id for shard in shards for image_id in shard.image_ids]
+    order = sorted(range(len(image_ids)), key=image_ids.__getitem__)
+    ordered = [image_ids[position] for position in order]
+    for before, after in itertools.pairwise(ordered):
+        if before == after:
+            raise InputError(f"Photo {after} stands twice in the embeddings; keep one of the two.")
+    vectors = np.empty((len(order), first.vectors.shape[1]), dtype=np.float16)
+    destination = np.empty(len(order), dtype=np.int64)
+    destination[order] = np.arange(len(order))
+    start = 0
+    for shard in shards:
+        vectors[destination[start : start + len(shard.image_ids)]] = shard.vectors
+        start += len(shard.image_ids)
+    return Embeddings(ordered, vectors, first.model)
+
+
+def _check_compatible(first: Embeddings, other: Embeddings) -> None:
+    """Raise InputError unless both come from one model and have as many dimensions."""
+    names = [shard.image_ids[0] if shard.image_ids else "(no photo)" for shard in (first, other)]
+    if first.model != other.model:
+        raise InputError(
+            f"Embeddings of two models cannot be mixed: photo {names[0]} was embedded by {first.model}, "
+            f"photo {names[1]} by {other.model}; embed all photos with one of them."
+        )
+    dimensions = first.vectors.shape[1], other.vectors.shape[1]
+    if dimensions[0] != dimensions[1]:
+        raise InputError(
+            f"Embeddings of {dimensions[0]} and {dimensions[1]} dimensions cannot be mixed "
+            f"(photos {names[0]} and {names[1]}); embed all photos with one model."
+        )
+
+
+def _check_vectors(embeddings: Embeddings) -> None:
+    """Raise InputError unless there is one finite, non-zero vector for each photo."""
+    vectors = embeddings.vectors
+    if vectors.ndim != 2 or vectors.shape[0] != len(embeddings.image_ids) or vectors.shape[1] == 0:
+        raise InputError(
+            f"Vectors of shape {vectors.shape} do not fit {len(embeddings.image_ids)} photos; "
+            "there must be one row for each."
+        )
+    block = 65536
+    for start in range(0, len(vectors), block):
+        largest = np.abs(vectors[start : start + block]).max(axis=1)
+        bad = np.flatnonzero(~(np.isfinite(largest) & (largest > 0)))
+        if len(bad):
+            image_id = embeddings.image_ids[start + int(bad[0])]
+            raise InputError(
+                f"The embedding of photo {image_id} is zero or not finite; look at the photo and the model."
+            )
