@@ -1,0 +1,225 @@
+"""Reading a photo's bytes, and decoding whatever a camera or a web page made of it to upright RGB."""
+
+import contextlib
+import io
+import os
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from landmark_dag.errors import InputError
+
+PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
+"""Endings of the file names, lower case, that count as photos."""
+
+MAX_BYTES: Final = 1 << 29
+"""A photo of more bytes is not read."""
+MAX_PIXELS: Final = 178_956_970
+"""A photo of more pixels (537 MB of RGB; Pillow's own limit) counts as a decompression bomb."""
+MIN_SIDE: Final = 16
+"""A photo with a shorter side, in pixels, is too small to be of use."""
+
+_FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
+_MAX_SCANNED_PIXELS: Final = 20 * MAX_PIXELS
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION: Final = 0x0112
+
+# Pillow warns from half of MAX_PIXELS on; such photos (panoramas) are admitted here.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+class UnreadablePhoto(InputError):
+    """A photo that cannot be used; the message is the reason, in words for the table of unreadable photos."""
+
+
+def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
+    """Return `size` bytes of the file `path` from byte `offset` on.
+
+    Raises UnreadablePhoto when the file is not there, may not be read, ends too early, or `size` exceeds
+    MAX_BYTES; InputError when the disk itself fails.
+    """
+    if size > MAX_BYTES:
+        raise UnreadablePhoto(f"the photo has {size} bytes; at most {MAX_BYTES} are read")
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise UnreadablePhoto("the file is gone") from None
+    except (PermissionError, NotADirectoryError) as error:
+        raise UnreadablePhoto(f"the file may not be read: {error.strerror}") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened: {error.strerror}; check the disk and run again."
+        ) from error
+    try:
+        data = os.pread(file, size, offset)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; check the disk and run again.") from error
+    finally:
+        os.close(file)
+    if len(data) < size:
+        raise UnreadablePhoto(
+            f"the file ends at byte {offset + len(data)}, the photo should end at {offset + size}"
+        )
+    return data
+
+
+def decode_photo(
+    data: bytes, *, smallest_side: int | None = None, long_side: int | None = None
+) -> np.ndarray:
+    """Decode a photo to uint8 RGB of shape (height, width, 3), upright by its EXIF orientation.
+
+    With `long_side`, the photo is shrunk (never enlarged) so that its longer side has at most that many
+    pixels. With `smallest_side`, a JPEG may be decoded at a reduced scale as long as neither side falls
+    under that many pixels. Transparency is laid over white; of several frames the first is taken; 16-bit
+    grey keeps its upper 8 bits; other grey of more than 8 bits is stretched from its darkest to its
+    brightest value.
+
+    Raises UnreadablePhoto with the reason for anything that is not a whole photo of at least MIN_SIDE
+    pixels a side and at most MAX_PIXELS pixels.
+    """
+    with _opened(data) as image:
+        _reduce(image, smallest_side, long_side)
+        image.load()
+        upright = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image)
+        if long_side is not None:
+            rgb = _shrunk(rgb, long_side)
+        if upright is not None:
+            rgb = rgb.transpose(upright)
+        return np.array(rgb)
+
+
+def photo_size(data: bytes) -> tuple[int, int]:
+    """Return (width, height) in pixels, after EXIF orientation, of a photo that is sure to decode.
+
+    The photo is decoded to its last byte (a JPEG at an eighth of its size). Raises what decode_photo raises.
+    """
+    with _opened(data) as image:
+        width, height = image.size
+        image.draft(None, (1, 1))
+        image.load()
+        turned = _orientation(image) in (5, 6, 7, 8)
+        _to_rgb(image)
+    return (height, width) if turned else (width, height)
+
+
+def read_photo(
+    path: str | Path,
+    offset: int,
+    size: int,
+    *,
+    smallest_side: int | None = None,
+    long_side: int | None = None,
+) -> np.ndarray:
+    """Read and decode a photo; see decode_photo. An UnreadablePhoto raised here names the file."""
+    try:
+        data = read_bytes(path, offset, size)
+        return decode_photo(data, smallest_side=smallest_side, long_side=long_side)
+    except UnreadablePhoto as error:
+        raise UnreadablePhoto(f"{path} cannot be used: {error}") from None
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """Open `data` as an image of an admitted format and size; what goes wrong inside becomes a reason."""
+    if not data:
+        raise UnreadablePhoto("the file is empty")
+    try:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            _check_extent(image, data)
+            yield image
+    except (UnreadablePhoto, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise UnreadablePhoto(_why_unidentified(data)) from None
+    except Image.DecompressionBombError as error:
+        raise UnreadablePhoto(f"decompression bomb: {error}") from None
+    except Exception as error:  # on hostile bytes Pillow's decoders raise whatever comes first
+        told = " ".join(str(error).split()) or type(error).__name__
+        kind = "truncated" if "truncated" in told.lower() else "broken"
+        raise UnreadablePhoto(f"the photo is {kind}: {told}") from None
+
+
+def _check_extent(image: Image.Image, data: bytes) -> None:
+    """Refuse images too small, too large, or made of so many scans that decoding would take minutes."""
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        raise UnreadablePhoto(
+            f"the photo is too small: {width} x {height}, at least {MIN_SIDE} a side are needed"
+        )
+    scans = data.count(b"\xff\xda") if image.format == "JPEG" else 1
+    if width * height > MAX_PIXELS or width * height * scans > _MAX_SCANNED_PIXELS:
+        raise UnreadablePhoto(f"decompression bomb: {width} x {height} pixels in {scans} scans")
+
+
+def _why_unidentified(data: bytes) -> str:
+    """Tell what bytes that no decoder recognises may be."""
+    start = data[:512].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "not a photo but a web page"
+    if start.startswith((b"\xff\xd8", b"\x89png", b"gif8", b"riff", b"ii*\0", b"mm\0*", b"bm")):
+        return "the photo is truncated or broken within its header"
+    return f"not a photo of a known format ({', '.join(_FORMATS)})"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 where there is none; a broken EXIF block does not spoil a photo."""
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # the block's parser raises whatever comes first
+        return 1
+
+
+def _reduce(image: Image.Image, smallest_side: int | None, long_side: int | None) -> None:
+    """Let a JPEG decode at the smallest scale that still honours both bounds."""
+    shorter, longer = min(image.size), max(image.size)
+    shares = [side / of for side, of in ((smallest_side, shorter), (long_side, longer)) if side is not None]
+    if shares and max(shares) < 1:
+        image.draft(None, (_ceil(image.width * max(shares)), _ceil(image.height * max(shares))))
+
+
+def _ceil(pixels: float) -> int:
+    return max(1, int(np.ceil(pixels - 1e-6)))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Bring any colour mode to 8-bit RGB."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    return image.convert("RGB")
+
+
+def _stretched(values: np.ndarray) -> np.ndarray:
+    """Map grey values of any range linearly to uint8 0..255; values that are not finite become 0."""
+    finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    lowest, highest = finite.min(), finite.max()
+    return ((finite - lowest) * (255 / (highest - lowest or 1))).astype(np.uint8)
+
+
+def _shrunk(image: Image.Image, long_side: int) -> Image.Image:
+    """Shrink `image` so that its longer side has at most `long_side` pixels."""
+    share = long_side / max(image.size)
+    if share >= 1:
+        return image
+    return image.resize(
+        (max(1, round(image.width * share)), max(1, round(image.height * share))), Image.Resampling.BICUBIC
+    )
