@@ -127,6 +127,17 @@ CLEANED_DATASET = Table(
     ("image_id",),
 )
 
+CLEANING_GRID = Table(
+    "cleaning_grid",
+    (
+        Column("min_inliers", pl.Int32(), "inliers from which two photos count as verified"),
+        Column("min_verified", pl.Int32(), "verified photos of the same landmark that a photo needs"),
+        Column("photos", pl.Int64(), "train photos that would stay"),
+        Column("landmarks", pl.Int64(), "landmarks that would stay"),
+    ),
+    ("min_inliers", "min_verified"),
+)
+
 NEIGHBOURS = Table(
     "knn_graph",
     (_query_id, _rank, _index_id, Column("similarity", pl.Float32(), "inner product of the embeddings")),

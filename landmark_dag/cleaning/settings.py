@@ -8,7 +8,7 @@ from typing import Annotated
 class LocalFeatureSettings:
     """Which local features are taken from each train photo."""
 
-    long_side: Annotated[int, "pixels of the photo's longer side, to which it is shrunk (never enlarged)"] = 480
+    long_side: Annotated[int, "pixels of the longer side to which a photo is shrunk (never enlarged)"] = 480
     max_keypoints: Annotated[int, "strongest keypoints kept for each photo"] = 1000
 
 
