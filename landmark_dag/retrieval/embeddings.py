@@ -80,7 +80,7 @@ def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
         raise InputError("There are no embeddings to join; embed at least one shard of photos first.")
     first = shards[0]
     for shard in shards[1:]:
-        _check_compatible(first, shard)
+        check_same_model(first, shard)
     image_ids = [image_id for shard in shards for image_id in shard.image_ids]
     order = sorted(range(len(image_ids)), key=image_ids.__getitem__)
     ordered = [image_ids[position] for position in order]
@@ -97,7 +97,7 @@ def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
     return Embeddings(ordered, vectors, first.model)
 
 
-def _check_compatible(first: Embeddings, other: Embeddings) -> None:
+def check_same_model(first: Embeddings, other: Embeddings) -> None:
     """Raise InputError unless both come from one model and have as many dimensions."""
     names = [shard.image_ids[0] if shard.image_ids else "(no photo)" for shard in (first, other)]
     if first.model != other.model:
