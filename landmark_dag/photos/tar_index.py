@@ -1,0 +1,76 @@
+"""Finding every photo inside a TAR without unpacking it: one pass over the headers."""
+
+import io
+import logging
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from landmark_dag.errors import InputError
+from landmark_dag.photos.reading import PHOTO_SUFFIXES
+from landmark_dag.photos.source import PhotoLocation
+
+_log = logging.getLogger(__name__)
+_LONGEST_HEADER = 1 << 20
+
+
+def index_tar(path: Path) -> list[PhotoLocation]:
+    """Return where the photos of a TAR lie, in the order of the file; the image id is the member's stem.
+
+    Only headers are read. Members that are no photo by their ending are passed over; links, devices, sparse
+    files and members whose name is absolute or leads upwards are passed over with a warning.
+
+    Raises InputError when the file is not a TAR, ends too early, holds no photo, or holds two of one id.
+    """
+    found: dict[str, PhotoLocation] = {}
+    refused = []
+    size = path.stat().st_size
+    for member in _members(path):
+        name = PurePosixPath(member.name)
+        if member.isdir() or name.suffix.lower() not in PHOTO_SUFFIXES or name.name.startswith("."):
+            continue
+        if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
+            refused.append(member.name)
+            continue
+        if member.offset_data + member.size > size:
+            raise InputError(f"{path} ends within its member {member.name}; fetch it again.")
+        if name.stem in found:
+            raise InputError(
+                f"{path} holds two photos of the image id {name.stem!r}; their TAR must be made anew."
+            )
+        found[name.stem] = PhotoLocation(name.stem, str(path), member.offset_data, member.size)
+    if refused:
+        _log.warning("%s: passed over %d odd members, the first is %r", path, len(refused), refused[0])
+    if not found:
+        raise InputError(f"{path} holds no photo; check that it is one of the dataset's TARs.")
+    return list(found.values())
+
+
+def _members(path: Path) -> Iterator[tarfile.TarInfo]:
+    """Yield the headers of a TAR, trusting none of the sizes in them."""
+    try:
+        with (
+            _HeaderReader(path) as file,
+            tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="strict") as tar,
+        ):
+            for member in tar:
+                if member.size < 0:
+                    raise tarfile.ReadError(f"the member {member.name!r} claims {member.size} bytes")
+                yield member
+            if file.last_read != bytes(tarfile.BLOCKSIZE):
+                raise tarfile.ReadError(f"no header and no end mark at byte {tar.offset}")
+    except (tarfile.TarError, UnicodeDecodeError, OverflowError) as error:
+        raise InputError(f"{path} is not a whole TAR: {error}; fetch it again.") from error
+
+
+class _HeaderReader(io.FileIO):
+    """A file that hands out headers only: a read longer than any honest header is refused."""
+
+    last_read = b""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return at most `size` bytes, which are also kept as `last_read`."""
+        if size is None or not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f"a header claims {size} bytes")
+        self.last_read = super().read(size) or b""
+        return self.last_read
