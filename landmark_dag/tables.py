@@ -1,10 +1,12 @@
 """The columns of every table that passes between assets, and the check that a frame has them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.files import replacing
 
 FORMAT_VERSION = 1
 """Version of every file the store writes; it stands in each file's metadata."""
@@ -187,3 +189,32 @@ RECOGNITION_METRICS = Table(
     ),
     ("usage",),
 )
+
+
+_FORMAT_KEY = "landmark_dag.format"
+_VERSION_KEY = "landmark_dag.version"
+
+
+def write_table(path: Path, table: Table, frame: pl.DataFrame, version: str) -> None:
+    """Write `frame` as Parquet to `path`, whole or not at all; `version` goes to the file's metadata.
+
+    Raises InputError when the frame does not conform to `table`; `path` is then unchanged.
+    """
+    frame = table.conform(frame, f"the {table.name} to be stored at {path}")
+    with replacing(path) as temporary:
+        frame.write_parquet(temporary, metadata={_FORMAT_KEY: str(FORMAT_VERSION), _VERSION_KEY: version})
+
+
+def read_table(path: Path, table: Table) -> pl.DataFrame:
+    """Read a file of `write_table`; raises InputError, naming the file, when it is missing or another table."""
+    try:
+        metadata = pl.read_parquet_metadata(path)
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be read as the table {table.name}: {error}") from error
+    if metadata.get(_FORMAT_KEY) != str(FORMAT_VERSION):
+        raise InputError(
+            f"{path} has format version {metadata.get(_FORMAT_KEY)}, this release reads {FORMAT_VERSION}; "
+            "materialize it again."
+        )
+    return table.conform(frame, str(path))

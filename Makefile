@@ -1,0 +1,43 @@
+# Everything a user or CI calls. Each target makes what it needs: a machine with git, make and Python is enough.
+PYTHON ?= python3
+UV := $(shell command -v uv || echo .uv/bin/uv)
+LANDMARK_HOME ?= home/demo
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+.PHONY: demo dev test lint slow constraints
+
+demo: .venv/installed
+	.venv/bin/landmark-dag demo --home $(LANDMARK_HOME)
+
+dev: .venv/installed
+	mkdir -p $(LANDMARK_HOME)/dagster
+	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || cp landmark_dag/dagster.yaml $(LANDMARK_HOME)/dagster/
+	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
+		.venv/bin/dagster dev -w workspace.yaml
+
+test: lint
+ifeq ($(BROWSER),)
+	@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them."
+	.venv/bin/pytest -q -n 2 -m "not slow and not browser"
+else
+	.venv/bin/pytest -q -n 2 -m "not slow"
+endif
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/mypy
+
+slow: .venv/installed
+	.venv/bin/pytest -q -m slow
+
+.venv/installed: pyproject.toml constraints.txt
+	command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.9)
+	$(UV) venv --quiet --clear --python ">=3.11" .venv
+	$(UV) pip install --quiet --python .venv --constraints constraints.txt --editable . --group dev
+	touch $@
+
+constraints:
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --group dev \
+		--output-file constraints.txt pyproject.toml

@@ -1,0 +1,184 @@
+"""Cleaning: which train photos are what their label says, by geometric verification."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.configs import BootstrapConfig, CandidateConfig, KeepRuleConfig, LocalFeatureConfig, VerificationConfig
+from assets.steps import (
+    GPU,
+    OWNERS,
+    Metadata,
+    Upstream,
+    deps,
+    every,
+    every_shard,
+    materialize_stored,
+    same,
+    table_metadata,
+)
+from landmark_dag.partitions import SHARDS
+from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, MATCH_CANDIDATES, VERIFIED_MATCHES, write_table
+from resources.accelerator import Accelerator
+from resources.store import Store
+
+_COMMON: dict[str, Any] = {"group_name": "cleaning", "owners": OWNERS}
+_SHARDED: dict[str, Any] = {
+    **_COMMON,
+    "partitions_def": SHARDS["train"],
+    "backfill_policy": dg.BackfillPolicy.single_run(),
+}
+
+_LOCAL_FEATURES = [same("train/photos")]
+
+
+@dg.asset(
+    key=["train", "local_features"],
+    deps=deps(_LOCAL_FEATURES),
+    kinds={"opencv", "arrow"},
+    code_version="1",
+    **_SHARDED,
+)
+def train_local_features(
+    context: dg.AssetExecutionContext, config: LocalFeatureConfig, store: Store
+) -> dg.MaterializeResult:
+    """Keypoints and descriptors of every train photo."""
+    from landmark_dag.cleaning.local_features import extract_shard, write_local_features
+    from landmark_dag.photos.manifest import locations_of
+
+    settings = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        features = extract_shard(locations_of(store.read("train/photos", MANIFEST, shard)), settings)
+        write_local_features(path, features, version)
+        return {"dagster/row_count": len(features.image_ids), "bytes": path.stat().st_size}
+
+    return materialize_stored(context, store, compute, inputs=_LOCAL_FEATURES, settings=[settings])
+
+
+_BOOTSTRAP_EMBEDDINGS = [same("train/photos")]
+
+
+@dg.asset(
+    key=["train", "bootstrap_embeddings"],
+    deps=deps(_BOOTSTRAP_EMBEDDINGS),
+    kinds={"pytorch", "arrow"},
+    code_version="1",
+    **_SHARDED,
+    **GPU,
+)
+def train_bootstrap_embeddings(
+    context: dg.AssetExecutionContext, config: BootstrapConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """Embeddings by the network before it is trained, only to pick the pairs to verify."""
+    from landmark_dag.photos.manifest import locations_of
+    from landmark_dag.retrieval.embedding import embed_photos
+    from landmark_dag.retrieval.embeddings import write_embeddings
+    from landmark_dag.training.artifact import bootstrap_model
+
+    network, embedding = config.network.settings(), config.embedding.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        model = bootstrap_model(network)
+        locations = locations_of(store.read("train/photos", MANIFEST, shard))
+        embeddings = embed_photos(locations, model, embedding, accelerator.torch_device())
+        write_embeddings(path, embeddings, version)
+        return {"dagster/row_count": len(embeddings.image_ids), "model": embeddings.model}
+
+    return materialize_stored(
+        context, store, compute, inputs=_BOOTSTRAP_EMBEDDINGS, settings=[network, embedding]
+    )
+
+
+_MATCH_CANDIDATES = [Upstream("train/labels"), every("train/bootstrap_embeddings", "train")]
+
+
+@dg.asset(
+    deps=deps(_MATCH_CANDIDATES),
+    kinds={"numpy", "parquet"},
+    code_version="1",
+    metadata=table_metadata(MATCH_CANDIDATES),
+    **_COMMON,
+)
+def match_candidates(
+    context: dg.AssetExecutionContext, config: CandidateConfig, store: Store
+) -> dg.MaterializeResult:
+    """Pairs of photos with one label, near enough to be worth verifying."""
+    from landmark_dag.cleaning.match_tables import candidate_table
+
+    settings = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        embeddings = store.read_embeddings("train/bootstrap_embeddings", every_shard(context, "train"))
+        labels = store.read("train/labels", LABELS)
+        candidates = candidate_table(labels, embeddings.image_ids, embeddings.vectors, settings)
+        write_table(path, MATCH_CANDIDATES, candidates, version)
+        return {"dagster/row_count": candidates.height}
+
+    return materialize_stored(context, store, compute, inputs=_MATCH_CANDIDATES, settings=[settings])
+
+
+_VERIFIED_MATCHES = [same("train/photos"), Upstream("match_candidates"), every("train/local_features", "train")]
+
+
+@dg.asset(
+    deps=deps(_VERIFIED_MATCHES),
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+    metadata=table_metadata(VERIFIED_MATCHES),
+    **_SHARDED,
+    **GPU,
+)
+def verified_matches(
+    context: dg.AssetExecutionContext, config: VerificationConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """Inliers of every candidate pair whose photo a lies in this shard, under the best affine map."""
+    from landmark_dag.cleaning.local_features import read_local_features
+    from landmark_dag.cleaning.match_tables import verified_table
+
+    settings = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        features = [read_local_features(store.path("train/local_features", s)) for s in every_shard(context, "train")]
+        candidates = store.read("match_candidates", MATCH_CANDIDATES)
+        first = store.read("train/photos", MANIFEST, shard)["image_id"]
+        of_shard = candidates.filter(candidates["image_a"].is_in(first.implode()))
+        matches = verified_table(of_shard, features, settings, accelerator.torch_device())
+        write_table(path, VERIFIED_MATCHES, matches, version)
+        return {"dagster/row_count": matches.height, "inliers": int(matches["inliers"].sum())}
+
+    return materialize_stored(context, store, compute, inputs=_VERIFIED_MATCHES, settings=[settings])
+
+
+_CLEANED_DATASET = [Upstream("train/labels"), every("verified_matches", "train")]
+
+
+@dg.asset(
+    deps=deps(_CLEANED_DATASET),
+    kinds={"polars", "parquet"},
+    code_version="1",
+    metadata=table_metadata(CLEANED_DATASET),
+    **_COMMON,
+)
+def cleaned_dataset(
+    context: dg.AssetExecutionContext, config: KeepRuleConfig, store: Store
+) -> dg.MaterializeResult:
+    """The train photos that stay: those verified against enough photos of the same landmark."""
+    from landmark_dag.cleaning.rule import clean
+
+    rule = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        labels = store.read("train/labels", LABELS)
+        matches = store.read_shards("verified_matches", VERIFIED_MATCHES, every_shard(context, "train"))
+        cleaned = clean(labels, matches, rule)
+        write_table(path, CLEANED_DATASET, cleaned, version)
+        return {
+            "dagster/row_count": cleaned.height,
+            "photos before": labels.height,
+            "landmarks": cleaned["landmark_id"].n_unique(),
+            "landmarks before": labels["landmark_id"].n_unique(),
+        }
+
+    return materialize_stored(context, store, compute, inputs=_CLEANED_DATASET, settings=[rule])

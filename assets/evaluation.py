@@ -1,0 +1,116 @@
+"""Evaluation: the official metrics, the submission and the gallery."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.steps import OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, table_metadata
+from landmark_dag.files import fingerprint
+from landmark_dag.tables import (
+    LABELS,
+    MANIFEST,
+    NEIGHBOURS,
+    RANKING,
+    RECOGNITION_METRICS,
+    RETRIEVAL_METRICS,
+    VOTES,
+    write_table,
+)
+from resources.photo_source import PhotoSourceResource
+from resources.store import Store
+
+_COMMON: dict[str, Any] = {"group_name": "evaluation", "owners": OWNERS, "code_version": "1"}
+
+_LISTS = [every(asset, "query") for asset in ("knn_graph", "sorted_ranking", "inserted_ranking")]
+
+
+def _rankings(context: dg.AssetExecutionContext, store: Store) -> dict[str, Any]:
+    """Return the lists of all queries after each step."""
+    shards = every_shard(context, "query")
+    return {
+        "knn": store.read_shards("knn_graph", NEIGHBOURS, shards),
+        "sorted": store.read_shards("sorted_ranking", RANKING, shards),
+        "inserted": store.read_shards("inserted_ranking", RANKING, shards),
+    }
+
+
+def _file_version(path: Path | None) -> str:
+    return fingerprint(path.read_bytes()) if path else "none"
+
+
+def _markdown(frame: Any) -> dg.MetadataValue:
+    """Return a table's rows as Markdown for the UI."""
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * frame.width]
+    for row in frame.iter_rows():
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return dg.MetadataValue.md("\n".join(lines))
+
+
+@dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_COMMON)
+def retrieval_metrics(
+    context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
+) -> dg.MaterializeResult:
+    """mAP@100 after kNN, sort-step and insert-step; empty where there is no ground truth."""
+    from landmark_dag.evaluation import retrieval_metrics as science
+    from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+
+    solution = photo_source.source().retrieval_ground_truth()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        if solution is None:
+            write_table(path, RETRIEVAL_METRICS, RETRIEVAL_METRICS.empty(), version)
+            return {"skipped": "the photos have no retrieval ground truth"}
+        metrics = science.retrieval_metrics(_rankings(context, store), read_retrieval_ground_truth(solution))
+        write_table(path, RETRIEVAL_METRICS, metrics, version)
+        overall = {f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"}
+        return {"metrics": _markdown(metrics), **overall}
+
+    return materialize_stored(context, store, compute, inputs=_LISTS, source=lambda shard: _file_version(solution))
+
+
+_RECOGNITION = [every("query/votes", "query"), Upstream("train/labels")]
+
+
+@dg.asset(deps=deps(_RECOGNITION), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_COMMON)
+def recognition_metrics(
+    context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
+) -> dg.MaterializeResult:
+    """µAP of the queries' votes; empty where there is no ground truth."""
+    from landmark_dag.evaluation import recognition_metrics as science
+    from landmark_dag.evaluation.ground_truth import landmark_numbers, read_recognition_ground_truth
+
+    solution = photo_source.source().recognition_ground_truth()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        if solution is None:
+            write_table(path, RECOGNITION_METRICS, RECOGNITION_METRICS.empty(), version)
+            return {"skipped": "the photos have no recognition ground truth"}
+        truth = read_recognition_ground_truth(solution, landmark_numbers(store.read("train/labels", LABELS)))
+        votes = store.read_shards("query/votes", VOTES, every_shard(context, "query"))
+        metrics = science.recognition_metrics(votes, truth)
+        write_table(path, RECOGNITION_METRICS, metrics, version)
+        return {"metrics": _markdown(metrics)}
+
+    return materialize_stored(
+        context, store, compute, inputs=_RECOGNITION, source=lambda shard: _file_version(solution)
+    )
+
+
+_SUBMISSION = [every("inserted_ranking", "query")]
+
+
+@dg.asset(deps=deps(_SUBMISSION), kinds={"csv"}, **_COMMON)
+def submission(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    """The inserted ranking as the challenge's CSV: `id,images`."""
+    from landmark_dag.evaluation.submission import write_retrieval_submission
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        ranking = store.read_shards("inserted_ranking", RANKING, every_shard(context, "query"))
+        target = path.with_suffix(".csv")
+        write_retrieval_submission(target, ranking)
+        store.write_record(path, version, {"file": target.name})
+        return {"file": dg.MetadataValue.path(target), "queries": ranking["query_id"].n_unique()}
+
+    return materialize_stored(context, store, compute, inputs=_SUBMISSION)

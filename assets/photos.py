@@ -1,0 +1,97 @@
+"""Photos: the manifests of train, index and query photos, and the labels of train."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from assets.steps import OWNERS, Metadata, materialize_stored, table_metadata
+from landmark_dag.partitions import SHARDS
+from landmark_dag.photos.source import SPLITS
+from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, write_table
+from resources.photo_source import PhotoSourceResource
+from resources.store import Store, digest
+
+_PURPOSE = {"train": "labelled with a landmark", "index": "to be searched", "query": "to search with"}
+
+
+def _photos(split: str) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[split, "photos"],
+        partitions_def=SHARDS[split],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        group_name="photos",
+        kinds={"parquet"},
+        owners=OWNERS,
+        code_version="1",
+        description=f"Photos {_PURPOSE[split]}: where the bytes of each lie, its size and its fingerprint.",
+        metadata=table_metadata(MANIFEST),
+    )
+    def photos(
+        context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
+    ) -> dg.MaterializeResult:
+        from landmark_dag.photos.manifest import build_manifest, manifest_changes
+
+        source = photo_source.source()
+        built: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
+
+        def contents(shard: str) -> str:
+            """Return the digest of the shard's manifest, made anew only if the source lists other files."""
+            listed = store.version(store.path(f"{split}/unreadable", shard)) == source.version(split, shard)
+            if listed:
+                return digest(store.read(f"{split}/photos", MANIFEST, shard).rows())
+            built[shard] = build_manifest(source.locations(split, shard))
+            return digest(built[shard][0].rows())
+
+        def compute(shard: str, path: Path, version: str) -> Metadata:
+            manifest, unreadable = built[shard]
+            before = store.read(f"{split}/photos", MANIFEST, shard) if path.exists() else MANIFEST.empty()
+            changes = manifest_changes(before, manifest)
+            write_table(path, MANIFEST, manifest, version)
+            return {
+                "dagster/row_count": manifest.height,
+                "bytes": int(manifest["size"].sum()),
+                "added": len(changes.added),
+                "removed": len(changes.removed),
+                "replaced": len(changes.replaced),
+                "unreadable": unreadable.height,
+                "unreadable photos": dg.MetadataValue.md(_bullets(unreadable.head(20).iter_rows(named=True))),
+            }
+
+        result = materialize_stored(context, store, compute, source=contents)
+        # Written last: until then, a step that was cut short reads the shard's files again.
+        for shard, (_, unreadable) in built.items():
+            listing = source.version(split, shard)
+            write_table(store.path(f"{split}/unreadable", shard), UNREADABLE, unreadable, listing)
+        return result
+
+    return photos
+
+
+def _bullets(unreadable: Iterable[dict[str, str]]) -> str:
+    return "\n".join(f"- `{row['image_id']}`: {row['reason']}" for row in unreadable) or "none"
+
+
+train_photos, index_photos, query_photos = (_photos(split) for split in SPLITS)
+
+
+@dg.asset(
+    key=["train", "labels"],
+    group_name="photos",
+    kinds={"parquet"},
+    owners=OWNERS,
+    code_version="1",
+    metadata=table_metadata(LABELS),
+)
+def train_labels(
+    context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
+) -> dg.MaterializeResult:
+    """The landmark that each train photo is labelled with, right or wrong."""
+    labels = photo_source.source().labels()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        write_table(path, LABELS, labels, version)
+        return {"dagster/row_count": labels.height, "landmarks": labels["landmark_id"].n_unique()}
+
+    return materialize_stored(context, store, compute, source=lambda shard: digest(labels.rows()))

@@ -1,0 +1,209 @@
+"""Retrieval: embeddings, the kNN graph, votes, and the sorted and inserted rankings."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from assets.configs import EmbeddingConfig, InsertConfig, NeighbourConfig, VoteConfig
+from assets.steps import (
+    GPU,
+    OWNERS,
+    Metadata,
+    Upstream,
+    deps,
+    every,
+    every_shard,
+    materialize_stored,
+    same,
+    table_metadata,
+)
+from landmark_dag.partitions import SHARDS
+from landmark_dag.photos.source import SPLITS
+from landmark_dag.tables import CLEANED_DATASET, MANIFEST, NEIGHBOURS, RANKING, VOTES, write_table
+from resources.accelerator import Accelerator
+from resources.store import Store
+
+
+def _of(split: str) -> dict[str, Any]:
+    """Return the arguments of an asset with one partition for each shard of `split`."""
+    return {
+        "partitions_def": SHARDS[split],
+        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "owners": OWNERS,
+        "code_version": "1",
+    }
+
+
+def _embeddings(split: str) -> dg.AssetsDefinition:
+    inputs = [same(f"{split}/photos"), Upstream("trained_model")]
+
+    @dg.asset(
+        key=[split, "embeddings"],
+        deps=deps(inputs),
+        group_name="embeddings",
+        kinds={"pytorch", "arrow"},
+        description=f"The embedding of every {split} photo by the trained model: unit norm, float16.",
+        **_of(split),
+        **GPU,
+    )
+    def embeddings(
+        context: dg.AssetExecutionContext, config: EmbeddingConfig, store: Store, accelerator: Accelerator
+    ) -> dg.MaterializeResult:
+        from landmark_dag.photos.manifest import locations_of
+        from landmark_dag.retrieval.embedding import embed_photos
+        from landmark_dag.retrieval.embeddings import write_embeddings
+        from landmark_dag.training.artifact import load_model
+
+        settings = config.settings()
+        device = accelerator.torch_device()
+
+        def compute(shard: str, path: Path, version: str) -> Metadata:
+            model = load_model(store.model_folder(), device)
+            locations = locations_of(store.read(f"{split}/photos", MANIFEST, shard))
+            embedded = embed_photos(locations, model, settings, device)
+            write_embeddings(path, embedded, version)
+            return {
+                "dagster/row_count": len(embedded.image_ids),
+                "dimensions": embedded.vectors.shape[1],
+                "model": embedded.model,
+                "device": device,
+            }
+
+        return materialize_stored(context, store, compute, inputs=inputs, settings=[settings])
+
+    return embeddings
+
+
+train_embeddings, index_embeddings, query_embeddings = (_embeddings(split) for split in SPLITS)
+
+
+_KNN_GRAPH = [same("query/embeddings"), every("index/embeddings", "index")]
+
+
+@dg.asset(
+    deps=deps(_KNN_GRAPH),
+    group_name="ranking",
+    kinds={"parquet"},
+    metadata=table_metadata(NEIGHBOURS),
+    **_of("query"),
+    **GPU,
+)
+def knn_graph(
+    context: dg.AssetExecutionContext, config: NeighbourConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """The exact nearest index photos of every query, by inner product."""
+    from landmark_dag.retrieval.knn_tables import neighbour_table
+
+    settings = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        index = store.read_embeddings("index/embeddings", every_shard(context, "index"))
+        queries = store.read_embeddings("query/embeddings", [shard])
+        if len(index.image_ids) < settings.neighbours:
+            context.log.warning(
+                f"The index holds {len(index.image_ids)} photos: every list is that long, not {settings.neighbours}."
+            )
+        graph = neighbour_table(queries, index, settings, accelerator.torch_device())
+        write_table(path, NEIGHBOURS, graph, version)
+        return {"dagster/row_count": graph.height, "queries": len(queries.image_ids)}
+
+    return materialize_stored(context, store, compute, inputs=_KNN_GRAPH, settings=[settings])
+
+
+def _votes(split: str) -> dg.AssetsDefinition:
+    inputs = [same(f"{split}/embeddings"), every("train/embeddings", "train"), Upstream("cleaned_dataset")]
+
+    @dg.asset(
+        key=[split, "votes"],
+        deps=deps(inputs),
+        group_name="ranking",
+        kinds={"parquet"},
+        description=f"The landmark that the nearest cleaned train photos of every {split} photo vote for.",
+        metadata=table_metadata(VOTES),
+        **_of(split),
+        **GPU,
+    )
+    def votes(
+        context: dg.AssetExecutionContext, config: VoteConfig, store: Store, accelerator: Accelerator
+    ) -> dg.MaterializeResult:
+        from landmark_dag.retrieval.knn_tables import vote_table
+
+        settings = config.settings()
+
+        def compute(shard: str, path: Path, version: str) -> Metadata:
+            train = store.read_embeddings("train/embeddings", every_shard(context, "train"))
+            cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
+            voters = store.read_embeddings(f"{split}/embeddings", [shard])
+            table = vote_table(voters, train, cleaned, settings, accelerator.torch_device())
+            write_table(path, VOTES, table, version)
+            return {"dagster/row_count": table.height, "mean confidence": table["confidence"].mean()}
+
+        return materialize_stored(context, store, compute, inputs=inputs, settings=[settings])
+
+    return votes
+
+
+index_votes, query_votes = _votes("index"), _votes("query")
+
+
+_SORTED_RANKING = [same("knn_graph"), same("query/votes"), every("index/votes", "index")]
+
+
+@dg.asset(
+    deps=deps(_SORTED_RANKING),
+    group_name="ranking",
+    kinds={"numba", "parquet"},
+    metadata=table_metadata(RANKING),
+    **_of("query"),
+)
+def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    """The sort-step: index photos with the query's landmark first, order otherwise unchanged."""
+    from landmark_dag.retrieval import ranking as science
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        ranking = science.sorted_ranking(
+            store.read("knn_graph", NEIGHBOURS, shard),
+            store.read("query/votes", VOTES, shard),
+            store.read_shards("index/votes", VOTES, every_shard(context, "index")),
+        )
+        write_table(path, RANKING, ranking, version)
+        return {"dagster/row_count": ranking.height, **_reasons(ranking)}
+
+    return materialize_stored(context, store, compute, inputs=_SORTED_RANKING)
+
+
+_INSERTED_RANKING = [same("sorted_ranking"), same("query/votes"), every("index/votes", "index")]
+
+
+@dg.asset(
+    deps=deps(_INSERTED_RANKING),
+    group_name="ranking",
+    kinds={"numba", "parquet"},
+    metadata=table_metadata(RANKING),
+    **_of("query"),
+)
+def inserted_ranking(
+    context: dg.AssetExecutionContext, config: InsertConfig, store: Store
+) -> dg.MaterializeResult:
+    """The insert-step: confident index photos of the query's landmark that kNN missed, after the positives."""
+    from landmark_dag.retrieval import ranking as science
+
+    settings = config.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        ranking = science.inserted_ranking(
+            store.read("sorted_ranking", RANKING, shard),
+            store.read("query/votes", VOTES, shard),
+            store.read_shards("index/votes", VOTES, every_shard(context, "index")),
+            settings,
+        )
+        write_table(path, RANKING, ranking, version)
+        return {"dagster/row_count": ranking.height, **_reasons(ranking)}
+
+    return materialize_stored(context, store, compute, inputs=_INSERTED_RANKING, settings=[settings])
+
+
+def _reasons(ranking: Any) -> Metadata:
+    """Return how many rows stand where they do for which reason."""
+    return dict(ranking["reason"].value_counts().rows())

@@ -1,0 +1,144 @@
+"""What every step does: declare inputs once, skip what is stored, compute the rest, report what was done."""
+
+import dataclasses
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+
+from landmark_dag.partitions import SHARDS
+from landmark_dag.tables import Table
+from resources.store import WHOLE, Store, digest
+
+# Dagster warns at every use that backfill policies are beta; they are what runs many shards in one process.
+warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
+
+OWNERS = ["team:landmarks"]
+
+GPU: Mapping[str, Any] = {
+    "pool": "gpu",
+    "op_tags": {
+        "dagster-k8s/config": {"container_config": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+        "dagster-ray/config": {"num_gpus": 1},
+    },
+}
+"""Arguments of an asset that computes on the accelerator: one slot of the pool, one GPU of a cluster."""
+
+Metadata = dict[str, Any]
+Compute = Callable[[str, Path, str], Metadata]
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One stored input of an asset: the whole asset, the same shard of it, or every shard."""
+
+    asset: str
+    shards: Literal["whole", "same", "every"] = "whole"
+    split: str = ""
+
+    @property
+    def dep(self) -> dg.AssetDep:
+        """The input as Dagster's dependency."""
+        mapping = {"whole": None, "same": dg.IdentityPartitionMapping(), "every": dg.AllPartitionMapping()}
+        return dg.AssetDep(dg.AssetKey(self.asset.split("/")), partition_mapping=mapping[self.shards])
+
+    def versions(self, context: dg.AssetExecutionContext, store: Store, shard: str) -> dict[str, str]:
+        """Return the stored versions that the output of `shard` depends on, by `asset/shard`."""
+        if self.shards == "every":
+            wanted = every_shard(context, self.split)
+        else:
+            wanted = [shard if self.shards == "same" else WHOLE]
+        return {f"{self.asset}/{name}": store.input_version(self.asset, name) for name in wanted}
+
+
+def same(asset: str) -> Upstream:
+    """Return the input that is the same shard of `asset`."""
+    return Upstream(asset, "same")
+
+
+def every(asset: str, split: str) -> Upstream:
+    """Return the input that is every shard of `asset`, which has the partitions of `split`."""
+    return Upstream(asset, "every", split)
+
+
+def deps(inputs: Sequence[Upstream]) -> list[dg.AssetDep]:
+    """Return the inputs as Dagster's dependencies."""
+    return [upstream.dep for upstream in inputs]
+
+
+def every_shard(context: dg.AssetExecutionContext, split: str) -> list[str]:
+    """Return the registered shards of `split`."""
+    return list(SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance))
+
+
+def materialize_stored(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    compute: Compute,
+    *,
+    inputs: Sequence[Upstream] = (),
+    settings: Sequence[Any] = (),
+    source: Callable[[str], str] = lambda shard: "",
+) -> dg.MaterializeResult:
+    """Bring the stored output of every shard of this run up to date and report what was done.
+
+    An output's version is the digest of the asset, its code version, the versions of its `inputs`, its
+    `settings` (dataclasses) and the version of its `source` outside the store. Where the store already holds
+    that version nothing is computed; elsewhere `compute(shard, path, version)` must write `path`, carrying the
+    version, and return metadata. A run over several shards has one data version, the digest over theirs.
+    """
+    asset = "/".join(context.asset_key.path)
+    shards = list(context.partition_keys) if context.assets_def.partitions_def else [WHOLE]
+    versions, computed = {}, 0
+    for shard in shards:
+        path = store.path(asset, shard)
+        versions[shard] = version = digest(
+            {
+                "asset": asset,
+                "code": context.assets_def.code_versions_by_key[context.asset_key],
+                "settings": [{type(item).__name__: dataclasses.asdict(item)} for item in settings],
+                "inputs": [upstream.versions(context, store, shard) for upstream in inputs],
+                "source": source(shard),
+            }
+        )
+        unchanged = store.version(path) == version
+        computed += not unchanged
+        metadata = _last_metadata(context, shard) if unchanged else _timed(compute, shard, path, version)
+        metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
+        context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)
+    context.log.info(f"{asset}: computed {computed} of {len(shards)}, the rest was stored already.")
+    total = next(iter(versions.values())) if len(versions) == 1 else digest(versions)
+    return dg.MaterializeResult(data_version=dg.DataVersion(total))
+
+
+def _timed(compute: Compute, shard: str, path: Path, version: str) -> Metadata:
+    started = time.perf_counter()
+    metadata = compute(shard, path, version)
+    return {**metadata, "seconds": round(time.perf_counter() - started, 3)}
+
+
+def _last_metadata(context: dg.AssetExecutionContext, shard: str) -> Metadata:
+    """Return what the last materialization of this shard reported, so that skipping hides nothing in the UI."""
+    records = context.instance.fetch_materializations(
+        dg.AssetRecordsFilter(context.asset_key, asset_partitions=[shard] if shard else None), limit=1
+    ).records
+    last = records[0].asset_materialization if records else None
+    return {**(last.metadata if last else {}), "seconds": 0.0}
+
+
+def table_metadata(table: Table) -> Metadata:
+    """Return the definition metadata of an asset that stores `table`: its columns, for Dagster's catalogue."""
+    columns = [
+        dg.TableColumn(
+            column.name,
+            str(column.dtype),
+            description=column.description,
+            constraints=dg.TableColumnConstraints(nullable=column.nullable, unique=table.key == (column.name,)),
+        )
+        for column in table.columns
+    ]
+    return {"dagster/column_schema": dg.TableSchema(columns=columns)}

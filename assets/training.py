@@ -1,0 +1,41 @@
+"""Training: the network fitted to the cleaned dataset."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from assets.configs import ModelConfig
+from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored
+from landmark_dag.tables import CLEANED_DATASET, MANIFEST
+from resources.accelerator import Accelerator
+from resources.store import Store
+
+_TRAINED_MODEL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
+
+
+@dg.asset(
+    deps=deps(_TRAINED_MODEL),
+    group_name="training",
+    kinds={"pytorch", "safetensors"},
+    owners=OWNERS,
+    code_version="1",
+    **GPU,
+)
+def trained_model(
+    context: dg.AssetExecutionContext, config: ModelConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """The network that embeds photos: weights, configuration, history and curves."""
+    from landmark_dag.evaluation.pictures import training_curves
+    from landmark_dag.training.artifact import train_model
+
+    network, training = config.network.settings(), config.training.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
+        cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
+        folder = Path(store.root) / "models" / version
+        model, history = train_model(folder, manifest, cleaned, network, training, accelerator.torch_device())
+        store.write_record(path, version, {"folder": str(folder.relative_to(store.root))})
+        return {"model": model.fingerprint}
+
+    return materialize_stored(context, store, compute, inputs=_TRAINED_MODEL, settings=[network, training])

@@ -1,0 +1,12 @@
+"""The shards of each split, as Dagster's dynamic partitions."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from landmark_dag.photos.source import SPLITS
+
+SHARDS: Mapping[str, dg.DynamicPartitionsDefinition] = {
+    split: dg.DynamicPartitionsDefinition(name=f"{split}_shards") for split in SPLITS
+}
+"""Partitions definition of each split; the sensor and the command line add the shards a source lists."""

@@ -1,0 +1,95 @@
+"""Running the whole pipeline in this process: register the shards, then the jobs train, index and query."""
+
+import logging
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+import dagster as dg
+
+from landmark_dag.settings import HomeSettings, write_home_settings
+
+
+class Watcher(Protocol):
+    """What hears of a pipeline's progress."""
+
+    def begin(self, steps: int) -> None:
+        """The pipeline starts; it has so many steps."""
+
+    def step(self, asset: str, state: str) -> None:
+        """The step of `asset` is now started, succeeded or failed."""
+
+    def warn(self, message: str) -> None:
+        """A step warns of something."""
+
+
+_STATES = {
+    dg.DagsterEventType.STEP_START: "started",
+    dg.DagsterEventType.STEP_SUCCESS: "succeeded",
+    dg.DagsterEventType.STEP_FAILURE: "failed",
+}
+_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def prepare_home(home: Path, settings: HomeSettings) -> None:
+    """Make `home` a home folder with these settings, and this process's LANDMARK_HOME and DAGSTER_HOME.
+
+    Raises InputError when it already holds the results of other photos.
+    """
+    write_home_settings(home, settings)
+    instance = home / "dagster"
+    instance.mkdir(exist_ok=True)
+    if not (instance / "dagster.yaml").exists():
+        shutil.copy(Path(__file__).with_name("dagster.yaml"), instance / "dagster.yaml")
+    os.environ["LANDMARK_HOME"] = str(home)
+    os.environ["DAGSTER_HOME"] = str(instance)
+
+
+def run_pipeline(watcher: Watcher) -> None:
+    """Materialize everything for this process's home folder; what is stored already is not computed again.
+
+    Raises what the first failing step raised, wrapped by Dagster; steps that succeeded stay stored.
+    """
+    from landmark_dag import definitions as location
+    from landmark_dag.automation import JOBS, unregistered
+    from landmark_dag.photos.source import SPLITS
+    from resources.photo_source import PhotoSourceResource
+
+    definitions = location.defs()
+    photo_source = (definitions.resources or {})["photo_source"]
+    assert isinstance(photo_source, PhotoSourceResource)
+    source = photo_source.source()
+    listed = {split: source.shards(split) for split in SPLITS}
+    jobs = [definitions.resolve_job_def(job.name) for job in JOBS]
+    watcher.begin(sum(len(job.nodes) for job in jobs))
+    with dg.DagsterInstance.get() as instance:
+        for split, shards in listed.items():
+            instance.add_dynamic_partitions(f"{split}_shards", unregistered(instance, split, shards))
+        for job in jobs:
+            _run(job, instance, watcher)
+
+
+def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) -> None:
+    """Run a split's job over all of the split's shards."""
+    shards = instance.get_dynamic_partitions(f"{job.name}_shards")
+    run_id = str(uuid.uuid4())
+
+    def listen(event: dg.EventLogEntry) -> None:
+        if event.dagster_event is None:
+            if int(event.level) >= logging.WARNING:
+                watcher.warn(event.user_message)
+        elif (state := _STATES.get(event.dagster_event.event_type)) and event.dagster_event.step_key:
+            watcher.step(event.dagster_event.step_key.replace("__", "/"), state)
+
+    instance.add_event_listener(run_id, listen)
+    job.execute_in_process(
+        run_config=_QUIET,
+        instance=instance,
+        run_id=run_id,
+        tags={
+            "dagster/asset_partition_range_start": shards[0],
+            "dagster/asset_partition_range_end": shards[-1],
+        },
+    )

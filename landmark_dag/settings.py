@@ -1,0 +1,112 @@
+"""Profiles (demo, photos, gldv2), and the home folder whose settings a run, the UI and a search share."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from landmark_dag.cleaning.settings import (
+    CandidateSettings,
+    KeepRule,
+    LocalFeatureSettings,
+    VerificationSettings,
+)
+from landmark_dag.errors import InputError
+from landmark_dag.files import replacing
+from landmark_dag.retrieval.settings import (
+    EmbeddingSettings,
+    InsertSettings,
+    NeighbourSettings,
+    VoteSettings,
+)
+from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Every setting of the pipeline, chosen together for one kind of photo set."""
+
+    name: str
+    photos_per_shard: int = 10_000
+    local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
+    candidates: CandidateSettings = field(default_factory=CandidateSettings)
+    verification: VerificationSettings = field(default_factory=VerificationSettings)
+    keep_rule: KeepRule = field(default_factory=KeepRule)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+    embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
+    votes: VoteSettings = field(default_factory=VoteSettings)
+    insert: InsertSettings = field(default_factory=InsertSettings)
+
+
+PROFILES: Mapping[str, Profile] = {
+    profile.name: profile
+    for profile in (
+        Profile(name="demo", photos_per_shard=300),
+        Profile(name="photos", photos_per_shard=500),
+        Profile(name="gldv2"),
+    )
+}
+
+
+def profile_named(name: str) -> Profile:
+    """Return the profile called `name`; raises InputError, listing the names, for any other."""
+    if name not in PROFILES:
+        raise InputError(f"There is no profile {name!r}; choose one of {', '.join(sorted(PROFILES))}.")
+    return PROFILES[name]
+
+
+@dataclass(frozen=True)
+class HomeSettings:
+    """What a home folder holds the results of; stored in it as settings.json."""
+
+    photos: str = ""
+    profile: str = "photos"
+    backbone: str = ""
+    weights: str = ""
+
+    def resolved_profile(self) -> Profile:
+        """Return the profile, with the backbone and weights of this home in place of the profile's."""
+        profile = profile_named(self.profile)
+        if self.backbone and self.backbone != profile.network.backbone:
+            profile = replace(profile, network=replace(profile.network, backbone=self.backbone, weights=""))
+        if self.weights:
+            profile = replace(profile, network=replace(profile.network, weights=self.weights))
+        return profile
+
+
+def home_folder() -> Path:
+    """Return the absolute home folder: the environment variable LANDMARK_HOME, else ./home/demo."""
+    return Path(os.environ.get("LANDMARK_HOME") or Path("home") / "demo").absolute()
+
+
+def read_home_settings(home: Path) -> HomeSettings:
+    """Return the settings stored in `home`, or the defaults when it has none yet.
+
+    Raises InputError when the file cannot be read as settings.
+    """
+    path = home / "settings.json"
+    if not path.exists():
+        return HomeSettings()
+    try:
+        return HomeSettings(**json.loads(path.read_text(encoding="utf-8")))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path} does not hold the settings of a home ({error}); restore or delete it.") from error
+
+
+def active_profile() -> Profile:
+    """Return the profile of the home folder that this process works on."""
+    return read_home_settings(home_folder()).resolved_profile()
+
+
+def write_home_settings(home: Path, settings: HomeSettings) -> None:
+    """Store `settings` in `home`; raises InputError if it already holds results of other photos."""
+    stored = read_home_settings(home)
+    if stored.photos and stored.photos != settings.photos:
+        raise InputError(
+            f"{home} holds the results of {stored.photos}; choose another --home for {settings.photos}."
+        )
+    with replacing(home / "settings.json") as path:
+        path.write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
