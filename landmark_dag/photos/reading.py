@@ -36,8 +36,8 @@ _UPRIGHT: Final = {
 }
 _EXIF_ORIENTATION: Final = 0x0112
 
-# Pillow warns from half of MAX_PIXELS on; such photos (panoramas) are admitted here.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of photos that it reads all the same: panoramas of half MAX_PIXELS, odd EXIF blocks.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class UnreadablePhoto(InputError):
@@ -148,7 +148,7 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         raise UnreadablePhoto(f"decompression bomb: {error}") from None
     except Exception as error:  # on hostile bytes Pillow's decoders raise whatever comes first
         told = " ".join(str(error).split()) or type(error).__name__
-        kind = "truncated" if "truncated" in told.lower() else "broken"
+        kind = "truncated" if "truncated" in told.lower() or _ends_early(data) else "broken"
         raise UnreadablePhoto(f"the photo is {kind}: {told}") from None
 
 
@@ -172,6 +172,11 @@ def _why_unidentified(data: bytes) -> str:
     if start.startswith((b"\xff\xd8", b"\x89png", b"gif8", b"riff", b"ii*\0", b"mm\0*", b"bm")):
         return "the photo is truncated or broken within its header"
     return f"not a photo of a known format ({', '.join(_FORMATS)})"
+
+
+def _ends_early(data: bytes) -> bool:
+    """Tell whether a WebP file is shorter than it says; its decoder does not tell why it gave up."""
+    return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
 
 
 def _orientation(image: Image.Image) -> int:
