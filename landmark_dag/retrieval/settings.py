@@ -8,8 +8,10 @@ from typing import Annotated
 class EmbeddingSettings:
     """How a photo becomes an embedding."""
 
-    size: Annotated[int, "side of the square at scale 1, pixels"] = 800
+    square_size: Annotated[int, "side of a nearly square photo at scale 1, pixels"] = 800
+    long_side: Annotated[int, "longer side of any other photo at scale 1, pixels"] = 800
     scales: Annotated[tuple[float, ...], "scales whose raw features are averaged"] = (0.75, 1.0, 1.25)
+    smallest_side: Annotated[int, "no side is scaled under this, pixels"] = 128
     batch_size: Annotated[int, "photos a batch"] = 32
 
 

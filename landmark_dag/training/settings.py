@@ -10,20 +10,37 @@ class NetworkSettings:
 
     backbone: Annotated[str, "name of a timm model"] = "resnet101"
     weights: Annotated[str, "file of backbone weights (safetensors or pth), `hub` for timm's, or empty"] = ""
-    embedding_dim: Annotated[int, "dimensions of the embedding"] = 512
     gem_power: Annotated[float, "power p of GeM pooling"] = 3.0
+    normalise_pooled: Annotated[bool, "L2-normalise the pooled features before the projection"] = False
+    embedding_dim: Annotated[int, "dimensions of the embedding; 0 leaves out the projection"] = 512
+    batch_norm: Annotated[bool, "batch norm after the projection"] = True
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How the network is fitted to the cleaned dataset."""
+    """How the network is fitted to the cleaned dataset; the defaults are the paper's."""
 
-    trainable: Annotated[Literal["all", "projection"], "what the loss moves; the rest keeps its weights"] = "all"
-    size: Annotated[int, "side of the square training photos, pixels"] = 448
+    trainable: Annotated[Literal["all", "projection"], "what the loss moves; the rest keeps its weights"] = (
+        "all"
+    )
+    projection_start: Annotated[
+        Literal["random", "whitened"], "first projection: random, or whitening computed from the train photos"
+    ] = "random"
+    shrinkage: Annotated[float, "share of the identity in the whitened covariance, 0 to 1"] = 0.1
+    square_size: Annotated[int, "side of a nearly square photo, pixels"] = 448
+    long_side: Annotated[int, "longer side of any other photo, pixels"] = 512
     epochs: Annotated[int, "passes over the cleaned dataset"] = 5
+    views: Annotated[int, "augmented views of each photo, taken in turn, where only the projection moves"] = 4
     batch_size: Annotated[int, "photos a step"] = 32
-    learning_rate: Annotated[float, "peak learning rate"] = 1e-3
+    loss: Annotated[Literal["arcface", "cosface", "softmax"], "loss of the classifier"] = "arcface"
+    scale: Annotated[float, "scale s of ArcFace and CosFace"] = 30.0
+    margin: Annotated[float, "margin m of ArcFace (radians) and CosFace (cosine)"] = 0.3
+    optimizer: Annotated[str, "name of a timm optimizer; momentum is plain SGD with momentum"] = "momentum"
+    learning_rate: Annotated[float, "peak learning rate of the network"] = 1e-3
+    classifier_learning_rate: Annotated[float, "peak learning rate of the classifier"] = 1e-3
+    lowest_learning_rate: Annotated[float, "learning rate at the end of the cosine"] = 3e-6
+    momentum: Annotated[float, "momentum"] = 0.9
     weight_decay: Annotated[float, "weight decay"] = 1e-5
-    scale: Annotated[float, "ArcFace scale s"] = 30.0
-    margin: Annotated[float, "ArcFace margin m, radians"] = 0.3
+    crop: Annotated[float, "largest share of a side that the random crop cuts off"] = 0.2
+    brightness: Annotated[float, "largest relative change of brightness"] = 0.1
     seed: Annotated[int, "seed of initial weights, order and augmentation"] = 123456789

@@ -1,0 +1,71 @@
+"""Embedding photos: several scales, raw features averaged, unit length, float16."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landmark_dag.errors import InputError
+from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.retrieval.embeddings import Embeddings
+from landmark_dag.retrieval.settings import EmbeddingSettings
+from landmark_dag.training.artifact import Model
+from landmark_dag.training.feeding import Views
+from landmark_dag.training.inference import features_of
+from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, scaled, size_for
+
+
+def embed_photos(
+    locations: Sequence[PhotoLocation],
+    model: Model,
+    settings: EmbeddingSettings,
+    device: str = "cpu",
+    progress: Callable[[int, int], None] | None = None,
+    threads: int | None = None,
+) -> Embeddings:
+    """Embed photos, in the order given; the model's network must lie on `device`.
+
+    Each photo is resized to the size of its aspect ratio at every scale, the raw features are averaged over
+    scales, then divided by their length (paper, section 4.1). A photo's embedding does not depend on the
+    batch size, on its neighbours in a batch, or on `threads` (those that decode; one for each core unless
+    given). `progress` is told how many photos are done, and of how many.
+
+    Raises InputError, naming the photo, when one cannot be read or its features are zero or not finite.
+    """
+    network = model.network.eval()
+    sizes = photo_sizes(settings.square_size, settings.long_side)
+    smallest_decoded = round(max(map(max, sizes)) * max(settings.scales))
+
+    def views_of(position: int) -> Views:
+        photo = decoded(locations[position], smallest_decoded)
+        size = size_for(photo, sizes)
+        return [
+            resized(photo, scaled(size, scale, settings.smallest_side, network.size_multiple))
+            for scale in settings.scales
+        ]
+
+    features = features_of(
+        len(locations),
+        views_of,
+        network,
+        batch_size=settings.batch_size,
+        device=torch.device(device),
+        threads=threads,
+        progress=progress,
+    )
+    image_ids = [location.image_id for location in locations]
+    vectors = _unit(features.reshape(len(image_ids), network.dimensions), image_ids)
+    return Embeddings(image_ids, vectors, model.fingerprint)
+
+
+def _unit(features: NDArray[np.float32], image_ids: Sequence[str]) -> NDArray[np.float16]:
+    """Divide each row by its length; InputError names the first photo whose row has none."""
+    lengths = np.linalg.norm(features, axis=1, keepdims=True)
+    bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
+    if len(bad):
+        raise InputError(
+            f"The features of photo {image_ids[bad[0]]} are zero or not finite; look at the photo and "
+            "train the model with lower learning rates."
+        )
+    return (features / lengths).astype(np.float16)

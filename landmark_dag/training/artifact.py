@@ -1,0 +1,154 @@
+"""A trained model on disk: a folder with weights, what rebuilds the network, and the history."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from landmark_dag.errors import InputError
+from landmark_dag.training.fit import History
+from landmark_dag.training.network import EmbeddingNetwork, build_network
+from landmark_dag.training.settings import NetworkSettings
+
+FORMAT = 1
+"""Version of the folder's layout; a folder of another one is refused."""
+
+WEIGHTS_FILE, CONFIG_FILE, HISTORY_FILE = "weights.safetensors", "config.json", "history.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network ready to embed, and the fingerprint that its embeddings carry.
+
+    `class_landmarks` maps the classes it was trained on to landmark ids; it is empty for a network that was
+    not trained.
+    """
+
+    network: EmbeddingNetwork
+    settings: NetworkSettings
+    fingerprint: str
+    class_landmarks: Mapping[int, int]
+
+
+def bootstrap_model(settings: NetworkSettings, device: str = "cpu") -> Model:
+    """Return the network before any training: its pooled features, without projection, are the embedding.
+
+    Raises what build_network raises.
+    """
+    bare = replace(settings, embedding_dim=0)
+    network = build_network(bare, seed=0)
+    fingerprint = _fingerprint(_weights(network), _config(network, bare, {}))
+    return Model(network.to(device), bare, fingerprint, {})
+
+
+def save_model(
+    folder: Path,
+    network: EmbeddingNetwork,
+    settings: NetworkSettings,
+    class_landmarks: Mapping[int, int],
+    history: History,
+) -> str:
+    """Write the model to `folder`, whole or not at all, over any model there; return its fingerprint.
+
+    The fingerprint is a hash of the weights and the config, so equal models have equal fingerprints
+    wherever and whenever they were trained.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    weights = _weights(network)
+    config = _config(network, settings, class_landmarks)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
+    try:
+        (temporary / WEIGHTS_FILE).write_bytes(weights)
+        (temporary / CONFIG_FILE).write_text(config)
+        (temporary / HISTORY_FILE).write_text(json.dumps(history, indent=1))
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.chmod(0o755)
+        _rename_over(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return _fingerprint(weights, config)
+
+
+def load_model(folder: Path, device: str = "cpu") -> Model:
+    """Load a model of `save_model`; needs nothing but the folder.
+
+    Raises InputError, naming the file, when it is missing, of another version, or does not fit.
+    """
+    try:
+        weights = (folder / WEIGHTS_FILE).read_bytes()
+        text = (folder / CONFIG_FILE).read_text()
+        config = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no trained model: {error}; train it again.") from error
+    if not isinstance(config, dict) or config.get("format") != FORMAT:
+        raise InputError(f"{folder / CONFIG_FILE} is not a model of format {FORMAT}; train it again.")
+    try:
+        settings = NetworkSettings(**config["network"])
+        network = build_network(settings, seed=0)
+        network.load_state_dict(safetensors.torch.load(weights))
+        class_landmarks = {int(key): int(value) for key, value in config["class_landmarks"].items()}
+    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        raise InputError(
+            f"The model in {folder} does not fit its config: {error}; train it again."
+        ) from error
+    return Model(network.to(device), settings, _fingerprint(weights, text), class_landmarks)
+
+
+def read_history(folder: Path) -> History:
+    """Return the history of a model of `save_model`; raises InputError when there is none."""
+    try:
+        return json.loads((folder / HISTORY_FILE).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder} holds no training history: {error}; train it again.") from error
+
+
+def _weights(network: EmbeddingNetwork) -> bytes:
+    """Return the network's parameters and buffers as safetensors, on the CPU."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    return safetensors.torch.save(state)
+
+
+def _config(network: EmbeddingNetwork, settings: NetworkSettings, class_landmarks: Mapping[int, int]) -> str:
+    """Return the JSON that rebuilds the network; where the first weights lay no longer matters."""
+    config: dict[str, Any] = {
+        "format": FORMAT,
+        "network": asdict(replace(settings, weights="")),
+        "dimensions": network.dimensions,
+        "class_landmarks": {str(key): int(value) for key, value in sorted(class_landmarks.items())},
+        "timm": version("timm"),
+        "torch": torch.__version__,
+    }
+    return json.dumps(config, indent=1)
+
+
+def _fingerprint(weights: bytes, config: str) -> str:
+    digest = hashlib.blake2b(weights, digest_size=16)
+    digest.update(config.encode())
+    return digest.hexdigest()
+
+
+def _rename_over(temporary: Path, folder: Path) -> None:
+    """Rename a folder over another, which is moved aside first and then removed."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
+    folder.rename(aside / folder.name)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        (aside / folder.name).rename(folder)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,283 @@
+"""Fitting the network to the cleaned dataset: a deterministic loop over augmented photos."""
+
+import contextlib
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from timm.optim import create_optimizer_v2
+from timm.scheduler import CosineLRScheduler
+from torch import nn
+
+from landmark_dag.errors import InputError
+from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.training.feeding import Views, batches_of_one_size, default_threads, prepared_ahead
+from landmark_dag.training.inference import features_of
+from landmark_dag.training.losses import Classifier
+from landmark_dag.training.network import EmbeddingNetwork
+from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized, size_for
+from landmark_dag.training.settings import TrainingSettings
+from landmark_dag.training.whitening import whitening
+
+History = list[dict[str, float]]
+"""One row an epoch: epoch (from 1), steps so far, mean loss, accuracy (0 to 1), last learning_rate."""
+
+_ORDER, _AUGMENTATION, _CLASSIFIER = range(3)
+
+
+def fit(
+    photos: Sequence[PhotoLocation],
+    class_ids: NDArray[np.integer],
+    network: EmbeddingNetwork,
+    settings: TrainingSettings,
+    device: str = "cpu",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> History:
+    """Fit `network`, in place, to photos of classes numbered from 0; return the history.
+
+    The network is left on `device` in evaluation mode. The same photos, settings and device give the same
+    weights. Raises InputError for class ids that are not 0 to n - 1, fewer than two landmarks, a photo that
+    cannot be read, and a loss that is not finite (naming step and learning rate).
+    """
+    classes = np.asarray(class_ids, dtype=np.int64)
+    _check(photos, classes)
+    run = _Run(photos, torch.from_numpy(classes), network, settings, torch.device(device))
+    with _deterministic():
+        network.to(run.device).eval()
+        if settings.projection_start == "whitened":
+            _start_whitened(run)
+        return _loop(run, on_epoch)
+
+
+@dataclass
+class _Run:
+    """What every step of one fit needs."""
+
+    photos: Sequence[PhotoLocation]
+    class_ids: torch.Tensor
+    network: EmbeddingNetwork
+    settings: TrainingSettings
+    device: torch.device
+    sizes: tuple[tuple[int, int], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sizes = photo_sizes(self.settings.square_size, self.settings.long_side)
+
+    def generator(self, purpose: int, *numbers: int) -> np.random.Generator:
+        """Return the random numbers for one purpose, e.g. one photo in one epoch."""
+        return np.random.default_rng([self.settings.seed, purpose, *numbers])
+
+    def plain(self, position: int) -> Views:
+        """Return a photo as it is embedded at scale 1."""
+        photo = decoded(self.photos[position], max(map(max, self.sizes)))
+        return [resized(photo, size_for(photo, self.sizes))]
+
+    def augmented(self, position: int, epoch: int) -> Views:
+        """Return a photo as it is seen in an epoch."""
+        photo = decoded(self.photos[position], max(map(max, self.sizes)))
+        draws = self.generator(_AUGMENTATION, epoch, position)
+        size = size_for(photo, self.sizes)
+        return [augmented(photo, size, self.settings.crop, self.settings.brightness, draws)]
+
+    def order(self) -> Iterator[tuple[int, int]]:
+        """Yield (position, epoch) of every photo of every epoch, each epoch in an order of its own."""
+        for epoch in range(self.settings.epochs):
+            for position in self.generator(_ORDER, epoch).permutation(len(self.photos)):
+                yield int(position), epoch
+
+
+class _Curve:
+    """Means of loss and accuracy: a row each time as many photos as there are have been seen."""
+
+    def __init__(self, photos: int, on_epoch: Callable[[dict[str, float]], None] | None) -> None:
+        self.seen = 0
+        self._photos = photos
+        self._on_epoch = on_epoch
+        self._rows: History = []
+        self._steps = 0
+        self._sums = np.zeros(3)
+        self._rate = 0.0
+
+    def add(self, count: int, loss: float, accuracy: float, rate: float) -> None:
+        """Count one step of `count` photos."""
+        self.seen += count
+        self._steps += 1
+        self._sums += count * np.array([1.0, loss, accuracy])
+        self._rate = rate
+        if self.seen >= (len(self._rows) + 1) * self._photos:
+            self._end_row()
+
+    def finished(self) -> History:
+        """Return all rows; the last holds what came after the last full one."""
+        if self._sums[0]:
+            self._end_row()
+        return self._rows
+
+    def _end_row(self) -> None:
+        count, loss, accuracy = self._sums
+        row = {
+            "epoch": float(len(self._rows) + 1),
+            "steps": float(self._steps),
+            "loss": float(loss / count),
+            "accuracy": float(accuracy / count),
+            "learning_rate": self._rate,
+        }
+        self._rows.append(row)
+        self._sums[:] = 0
+        if self._on_epoch:
+            self._on_epoch(row)
+
+
+def _check(photos: Sequence[PhotoLocation], class_ids: NDArray[np.int64]) -> None:
+    if len(photos) != len(class_ids):
+        raise InputError(f"There are {len(photos)} photos and {len(class_ids)} class ids; give one for each.")
+    found = np.unique(class_ids)
+    if len(found) < 2:
+        raise InputError(
+            f"The cleaned dataset has photos of {len(found)} landmarks; training needs at least 2. "
+            "Loosen the keep rule or add photos."
+        )
+    if found[0] != 0 or found[-1] != len(found) - 1:
+        raise InputError(f"Class ids must be 0 to {len(found) - 1} without gaps; found up to {found[-1]}.")
+
+
+@contextlib.contextmanager
+def _deterministic() -> Iterator[None]:
+    """Ask torch for deterministic algorithms where it has them; the former choice returns afterwards."""
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
+
+
+def _start_whitened(run: _Run) -> None:
+    """Set the projection to the whitening of the train photos' pooled features."""
+    linear = run.network.linear
+    if linear is None:
+        raise InputError("A network without projection cannot start whitened; set embedding_dim above 0.")
+    features = _pooled(run, run.plain)
+    weight, bias = whitening(features, run.class_ids.numpy(), linear.out_features, run.settings.shrinkage)
+    with torch.no_grad():
+        linear.weight.copy_(torch.from_numpy(weight))
+        linear.bias.copy_(torch.from_numpy(bias))
+
+
+def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
+    """Return pooled features (photos, channels) of one view of every photo, by the network as it is."""
+    return features_of(
+        len(run.photos),
+        views_of,
+        run.network.pooled,
+        batch_size=run.settings.batch_size,
+        device=run.device,
+    )
+
+
+def _view(run: _Run, view: int, position: int) -> Views:
+    return run.augmented(position, view)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """The photos of one step: what the fitted module is given, and their classes."""
+
+    inputs: torch.Tensor
+    class_ids: torch.Tensor
+
+
+def _photo_steps(run: _Run) -> Iterator[_Step]:
+    """Yield steps of augmented photos, decoded ahead; all photos of a step have one size."""
+
+    def prepare(item: tuple[int, int]) -> tuple[int, Views]:
+        return item[0], run.augmented(*item)
+
+    size = run.settings.batch_size
+    photos = prepared_ahead(run.order(), prepare, threads=default_threads(), ahead=2 * size)
+    for batch in batches_of_one_size(photos, size):
+        yield _Step(batch.views[0], run.class_ids[batch.positions])
+
+
+def _feature_steps(run: _Run) -> Iterator[_Step]:
+    """Yield steps of pooled features; the frozen backbone sees each of the augmented views once."""
+    settings = run.settings
+    views = [
+        torch.from_numpy(_pooled(run, functools.partial(_view, run, view)))
+        for view in range(min(settings.views, settings.epochs))
+    ]
+    order = list(run.order())
+    for start in range(0, len(order), settings.batch_size):
+        chosen = order[start : start + settings.batch_size]
+        inputs = torch.stack([views[epoch % len(views)][position] for position, epoch in chosen])
+        yield _Step(inputs, run.class_ids[[position for position, _ in chosen]])
+
+
+def _classifier(run: _Run) -> Classifier:
+    settings = run.settings
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(run.generator(_CLASSIFIER).integers(2**62)))
+        classifier = Classifier(
+            run.network.dimensions,
+            int(run.class_ids.max()) + 1,
+            settings.loss,
+            scale=settings.scale,
+            margin=settings.margin,
+        )
+    return classifier.to(run.device)
+
+
+def _optimizer(
+    module: nn.Module, classifier: Classifier, settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    return create_optimizer_v2(
+        [
+            {"params": list(module.parameters()), "lr": settings.learning_rate},
+            {"params": list(classifier.parameters()), "lr": settings.classifier_learning_rate},
+        ],
+        opt=settings.optimizer,
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        momentum=settings.momentum,
+    )
+
+
+def _loop(run: _Run, on_epoch: Callable[[dict[str, float]], None] | None) -> History:
+    """Take every step; the learning rate follows a cosine over the photos seen."""
+    settings = run.settings
+    everything = settings.trainable == "all"
+    module = run.network if everything else run.network.projection
+    steps = _photo_steps(run) if everything else _feature_steps(run)
+    classifier = _classifier(run)
+    optimizer = _optimizer(module, classifier, settings)
+    scheduler = CosineLRScheduler(
+        optimizer,
+        t_initial=max(1, settings.epochs * len(run.photos)),
+        lr_min=settings.lowest_learning_rate,
+        t_in_epochs=False,
+    )
+    curve = _Curve(len(run.photos), on_epoch)
+    for number, step in enumerate(steps, start=1):
+        if len(step.class_ids) == 1:
+            continue  # batch norm has no statistics of a single photo
+        module.train()
+        class_ids = step.class_ids.to(run.device)
+        loss, accuracy = classifier(module(step.inputs.to(run.device, non_blocking=True)), class_ids)
+        rate = optimizer.param_groups[0]["lr"]
+        if not math.isfinite(float(loss)):
+            raise InputError(
+                f"The loss became {float(loss)} at step {number} (learning rate {rate:.3g}); "
+                "lower the learning rates or look at the photos."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        curve.add(len(class_ids), float(loss), float(accuracy), rate)
+        scheduler.step_update(curve.seen)
+    run.network.eval()
+    return curve.finished()

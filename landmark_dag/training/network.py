@@ -1,0 +1,185 @@
+"""The network: a timm backbone, GeM pooling, a projection to the embedding; and its first weights."""
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from timm.models import load_state_dict
+from torch import nn
+from torch.nn import functional
+
+from landmark_dag.errors import InputError
+from landmark_dag.training.settings import NetworkSettings
+
+HUB = "hub"
+"""The value of NetworkSettings.weights that means: timm's pretrained weights, downloaded."""
+
+
+class GeM(nn.Module):
+    """Generalised-mean pooling (Radenovic et al., Fine-tuning CNN image retrieval, 2018, eq. 3)."""
+
+    def __init__(self, power: float) -> None:
+        super().__init__()
+        self.power = power
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool non-negative features (b, positions, channels) to (b, channels), float32."""
+        return features.float().clamp(min=1e-6).pow(self.power).mean(dim=1).pow(1 / self.power)
+
+
+class EmbeddingNetwork(nn.Module):
+    """Photos to raw features: backbone, pooling, projection.
+
+    The backbone runs in bfloat16 where the device is fast at it; pooling and projection in float32.
+    `channels` is the number of pooled features; photo sides must be multiples of `size_multiple` pixels.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        backbone: Any,
+        pooling: nn.Module,
+        projection: nn.Module,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        normalise_pooled: bool,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone.to(memory_format=torch.channels_last)
+        self.channels = int(backbone.num_features)
+        self.size_multiple = _size_multiple(backbone)
+        self.prefix_tokens = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.pooling = pooling
+        self.projection = projection
+        self.normalise_pooled = normalise_pooled
+        self.register_buffer("mean", 255 * torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", 255 * torch.tensor(std).view(1, 3, 1, 1))
+
+    @property
+    def dimensions(self) -> int:
+        """Dimensions of the embedding."""
+        linear = self.linear
+        return self.channels if linear is None else linear.out_features
+
+    @property
+    def linear(self) -> nn.Linear | None:
+        """The projection's linear layer, None where the network has no projection."""
+        first = next(iter(self.projection.children()), None)
+        return first if isinstance(first, nn.Linear) else None
+
+    def pooled(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features (b, channels), float32, of photos (b, 3, h, w), RGB from 0 to 255."""
+        pixels = photos.to(torch.float32, memory_format=torch.channels_last)
+        device = photos.device.type
+        with torch.autocast(device, torch.bfloat16, enabled=fast_in_bfloat16(photos.device)):
+            features = self.backbone.forward_features((pixels - self.mean) / self.std)
+        pooled = self.pooling(self._by_position(features))
+        return functional.normalize(pooled) if self.normalise_pooled else pooled
+
+    def _by_position(self, features: torch.Tensor) -> torch.Tensor:
+        """Bring a CNN's map (b, c, h, w) or (b, h, w, c), or a transformer's tokens, to (b, positions, c)."""
+        if features.ndim == 3:
+            return features[:, self.prefix_tokens :]
+        if features.shape[1] == self.channels:
+            features = features.permute(0, 2, 3, 1)
+        return features.flatten(1, 2)
+
+    def forward(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return raw features (b, dimensions), float32, not normalised; photos as in `pooled`."""
+        return self.projection(self.pooled(photos))
+
+
+def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
+    """Build the network with its first weights: the backbone's as the settings say, the rest from `seed`.
+
+    The network is returned in evaluation mode, on the CPU. Raises InputError for a backbone that timm does
+    not know, or a weights file that is missing or does not fit the backbone.
+    """
+    if not timm.is_model(settings.backbone):
+        raise InputError(
+            f"timm has no model {settings.backbone!r}; `timm.list_models()` lists the names of backbones."
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = _create_backbone(settings)
+        projection = _create_projection(int(backbone.num_features), settings)
+    if settings.weights and settings.weights != HUB:
+        _load_backbone(backbone, Path(settings.weights), settings.backbone)
+    config = backbone.pretrained_cfg
+    network = EmbeddingNetwork(
+        backbone,
+        GeM(settings.gem_power),
+        projection,
+        mean=config["mean"],
+        std=config["std"],
+        normalise_pooled=settings.normalise_pooled,
+    )
+    return network.eval()
+
+
+def fast_in_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _create_backbone(settings: NetworkSettings) -> Any:
+    """Create the timm model without classifier, ready for photos of any size where the model can."""
+    create = functools.partial(
+        timm.create_model, settings.backbone, pretrained=settings.weights == HUB, num_classes=0, global_pool=""
+    )
+    try:
+        return create(dynamic_img_size=True)
+    except TypeError:  # only some transformers take that argument
+        return create()
+
+
+def _size_multiple(backbone: Any) -> int:
+    """Return the patch side of a transformer, else 1."""
+    patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", 1)
+    return int(max(patch) if isinstance(patch, tuple) else patch)
+
+
+def _create_projection(channels: int, settings: NetworkSettings) -> nn.Sequential:
+    if not settings.embedding_dim:
+        return nn.Sequential()
+    linear = nn.Linear(channels, settings.embedding_dim)
+    nn.init.xavier_normal_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(linear, *([nn.BatchNorm1d(settings.embedding_dim)] if settings.batch_norm else []))
+
+
+def _load_backbone(backbone: Any, path: Path, name: str) -> None:
+    """Load a weights file into the backbone; InputError names the file and the first tensor that differs."""
+    try:
+        weights = load_state_dict(str(path))
+    except Exception as error:  # pickle, safetensors and zip each have their own
+        reason = "there is no such file" if not path.exists() else " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read as network weights: {reason}.") from error
+    classifier = backbone.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{layer}." for layer in ([classifier] if isinstance(classifier, str) else classifier))
+    weights = {key: value for key, value in weights.items() if not (prefixes and key.startswith(prefixes))}
+    problem = _first_mismatch(weights, backbone.state_dict())
+    if problem:
+        raise InputError(f"{path} does not hold weights of the backbone {name}: {problem}.")
+    backbone.load_state_dict(weights)
+
+
+def _first_mismatch(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
+    """Tell the first tensor, in the order of `expected`, that is missing or of another shape; else ''."""
+    for key, value in expected.items():
+        if key not in found:
+            if not key.endswith("num_batches_tracked"):
+                return f"it has no tensor {key} of shape {tuple(value.shape)}"
+        elif found[key].shape != value.shape:
+            return f"{key} has shape {tuple(found[key].shape)}, not {tuple(value.shape)}"
+    unknown = next((key for key in found if key not in expected), None)
+    return f"it has a tensor {unknown} that the backbone lacks" if unknown else ""
