@@ -61,19 +61,17 @@ def fetch(url: str, target: Path, settings: DownloadSettings, md5: str | None = 
     the whole file has another md5 sum (the part is kept, so that the sum can be accepted without fetching
     it again).
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f".{target.name}.lock")):
-        if not target.exists():
-            part = target.with_name(f"{target.name}.part")
-            try:
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not target.exists():
                 _fetch_part(url, part, settings, md5)
                 with part.open("rb") as whole:
                     os.fsync(whole.fileno())
                 part.replace(target)
-            except OSError as error:
-                raise DownloadError(
-                    f"{part} cannot be written: {error.strerror}; make room and run again."
-                ) from error
+    except OSError as error:
+        raise DownloadError(f"{part} cannot be written: {error.strerror}; make room and run again.") from error
     return target
 
 

@@ -64,7 +64,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
 
 
 class _HeaderReader(io.FileIO):
-    """A file that hands out headers only: a read longer than any honest header is refused."""
+    """A file that hands out headers only, front to back: what a lying header asks for is refused."""
 
     last_read = b""
 
@@ -74,3 +74,9 @@ class _HeaderReader(io.FileIO):
             raise tarfile.ReadError(f"a header claims {size} bytes")
         self.last_read = super().read(size) or b""
         return self.last_read
+
+    def seek(self, position: int, whence: int = 0, /) -> int:
+        """Go to `position`, not before the byte read last: a TAR that leads back has no end."""
+        if position < self.tell() - 1:
+            raise tarfile.ReadError(f"a header at byte {self.tell()} leads back to {position}")
+        return super().seek(position, whence)

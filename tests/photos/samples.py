@@ -1,5 +1,6 @@
 """Small photos, made when a test needs them."""
 
+import functools
 import io
 from pathlib import Path
 
@@ -22,6 +23,7 @@ def encoded(image: Image.Image, format: str = "JPEG", **options: object) -> byte
     return buffer.getvalue()
 
 
+@functools.cache
 def jpeg(seed: int = 0, width: int = 64, height: int = 48) -> bytes:
     return encoded(picture(seed, width, height), "JPEG", quality=90)
 
