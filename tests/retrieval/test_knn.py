@@ -10,7 +10,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval import knn
 from landmark_dag.retrieval.knn import Blocks, nearest
 
-SMALL = Blocks(queries=5, index=48, tile_queries=3, tile_index=20)
+SMALL = Blocks(queries=5, index=60, tile_queries=4, tile_index=40)
 
 
 def oracle(queries: np.ndarray, index: np.ndarray, k: int, exclude: np.ndarray) -> list[list[tuple[float, int]]]:
@@ -57,7 +57,7 @@ def test_unit_vectors_are_ranked_exactly_whatever_the_blocks(dtype: type, k: int
     index, queries = unit_vectors(3000, 64, 1, dtype), unit_vectors(40, 64, 2, dtype)
     found = nearest(queries, index, k)
     assert pairs(*found) == oracle(queries, index, k, np.full(40, -1))
-    for blocks in (Blocks(7, 500, 5, 33), Blocks(40, 3000, 40, 3000)):
+    for blocks in (Blocks(27, 1600, 10, 700), Blocks(40, 3000, 40, 3000)):
         for array, expected in zip(nearest(queries, index, k, blocks=blocks), found, strict=True):
             np.testing.assert_array_equal(array, expected)
 
