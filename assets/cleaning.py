@@ -5,7 +5,13 @@ from typing import Any
 
 import dagster as dg
 
-from assets.configs import BootstrapConfig, CandidateConfig, KeepRuleConfig, LocalFeatureConfig, VerificationConfig
+from assets.configs import (
+    BootstrapConfig,
+    CandidateConfig,
+    KeepRuleConfig,
+    LocalFeatureConfig,
+    VerificationConfig,
+)
 from assets.steps import (
     GPU,
     OWNERS,
@@ -19,7 +25,14 @@ from assets.steps import (
     table_metadata,
 )
 from landmark_dag.partitions import SHARDS
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, MATCH_CANDIDATES, VERIFIED_MATCHES, write_table
+from landmark_dag.tables import (
+    CLEANED_DATASET,
+    LABELS,
+    MANIFEST,
+    MATCH_CANDIDATES,
+    VERIFIED_MATCHES,
+    write_table,
+)
 from resources.accelerator import Accelerator
 from resources.store import Store
 
@@ -86,9 +99,7 @@ def train_bootstrap_embeddings(
         write_embeddings(path, embeddings, version)
         return {"dagster/row_count": len(embeddings.image_ids), "model": embeddings.model}
 
-    return materialize_stored(
-        context, store, compute, inputs=_BOOTSTRAP_EMBEDDINGS, settings=[network, embedding]
-    )
+    return materialize_stored(context, store, compute, inputs=_BOOTSTRAP_EMBEDDINGS, settings=[network, embedding])
 
 
 _MATCH_CANDIDATES = [Upstream("train/labels"), every("train/bootstrap_embeddings", "train")]
@@ -101,9 +112,7 @@ _MATCH_CANDIDATES = [Upstream("train/labels"), every("train/bootstrap_embeddings
     metadata=table_metadata(MATCH_CANDIDATES),
     **_COMMON,
 )
-def match_candidates(
-    context: dg.AssetExecutionContext, config: CandidateConfig, store: Store
-) -> dg.MaterializeResult:
+def match_candidates(context: dg.AssetExecutionContext, config: CandidateConfig, store: Store) -> dg.MaterializeResult:
     """Pairs of photos with one label, near enough to be worth verifying."""
     from landmark_dag.cleaning.match_tables import candidate_table
 
@@ -119,7 +128,11 @@ def match_candidates(
     return materialize_stored(context, store, compute, inputs=_MATCH_CANDIDATES, settings=[settings])
 
 
-_VERIFIED_MATCHES = [same("train/photos"), Upstream("match_candidates"), every("train/local_features", "train")]
+_VERIFIED_MATCHES = [
+    same("train/photos"),
+    Upstream("match_candidates"),
+    every("train/local_features", "train"),
+]
 
 
 @dg.asset(
@@ -161,9 +174,7 @@ _CLEANED_DATASET = [Upstream("train/labels"), every("verified_matches", "train")
     metadata=table_metadata(CLEANED_DATASET),
     **_COMMON,
 )
-def cleaned_dataset(
-    context: dg.AssetExecutionContext, config: KeepRuleConfig, store: Store
-) -> dg.MaterializeResult:
+def cleaned_dataset(context: dg.AssetExecutionContext, config: KeepRuleConfig, store: Store) -> dg.MaterializeResult:
     """The train photos that stay: those verified against enough photos of the same landmark."""
     from landmark_dag.cleaning.rule import clean
 

@@ -5,11 +5,19 @@ from typing import Any
 
 import dagster as dg
 
-from assets.steps import OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, table_metadata
+from assets.steps import (
+    OWNERS,
+    Metadata,
+    Upstream,
+    deps,
+    every,
+    every_shard,
+    materialize_stored,
+    table_metadata,
+)
 from landmark_dag.files import fingerprint
 from landmark_dag.tables import (
     LABELS,
-    MANIFEST,
     NEIGHBOURS,
     RANKING,
     RECOGNITION_METRICS,
@@ -64,7 +72,9 @@ def retrieval_metrics(
             return {"skipped": "the photos have no retrieval ground truth"}
         metrics = science.retrieval_metrics(_rankings(context, store), read_retrieval_ground_truth(solution))
         write_table(path, RETRIEVAL_METRICS, metrics, version)
-        overall = {f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"}
+        overall = {
+            f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"
+        }
         return {"metrics": _markdown(metrics), **overall}
 
     return materialize_stored(context, store, compute, inputs=_LISTS, source=lambda shard: _file_version(solution))

@@ -183,9 +183,7 @@ _INSERTED_RANKING = [same("sorted_ranking"), same("query/votes"), every("index/v
     metadata=table_metadata(RANKING),
     **_of("query"),
 )
-def inserted_ranking(
-    context: dg.AssetExecutionContext, config: InsertConfig, store: Store
-) -> dg.MaterializeResult:
+def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, store: Store) -> dg.MaterializeResult:
     """The insert-step: confident index photos of the query's landmark that kNN missed, after the positives."""
     from landmark_dag.retrieval import ranking as science
 

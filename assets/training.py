@@ -25,8 +25,7 @@ def trained_model(
     context: dg.AssetExecutionContext, config: ModelConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """The network that embeds photos: weights, configuration, history and curves."""
-    from landmark_dag.evaluation.pictures import training_curves
-    from landmark_dag.training.artifact import train_model
+    from landmark_dag.training.train import train_model
 
     network, training = config.network.settings(), config.training.settings()
 
@@ -34,8 +33,10 @@ def trained_model(
         manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
         cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
         folder = Path(store.root) / "models" / version
-        model, history = train_model(folder, manifest, cleaned, network, training, accelerator.torch_device())
+        fingerprint, history = train_model(
+            folder, manifest, cleaned, network, training, accelerator.torch_device(), context.log.info
+        )
         store.write_record(path, version, {"folder": str(folder.relative_to(store.root))})
-        return {"model": model.fingerprint}
+        return {"model": fingerprint, "photos": cleaned.height, **history[-1]}
 
     return materialize_stored(context, store, compute, inputs=_TRAINED_MODEL, settings=[network, training])

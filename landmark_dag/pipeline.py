@@ -5,11 +5,11 @@ import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import dagster as dg
 
-from landmark_dag.settings import HomeSettings, write_home_settings
+from landmark_dag.settings import HomeSettings, home_folder, write_home_settings
 
 
 class Watcher(Protocol):
@@ -93,3 +93,27 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) 
             "dagster/asset_partition_range_end": shards[-1],
         },
     )
+
+
+def summary(seconds: float) -> dict[str, Any]:
+    """Return what the stored results of this process's home say, as `run --json` prints it.
+
+    mAP@100 is in percent over all queries that count, null where there is no ground truth.
+    """
+    from landmark_dag.tables import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
+    from resources.store import Store
+
+    home = home_folder()
+    store = Store(root=str(home / "store"))
+    metrics = store.read("retrieval_metrics", RETRIEVAL_METRICS)
+    overall = dict(metrics.filter(usage="all").select("step", "map_at_100").iter_rows())
+    return {
+        "map_at_100": {step: overall.get(step) for step in ("knn", "sorted", "inserted")},
+        "cleaning": {
+            "photos": store.read("train/labels", LABELS).height,
+            "kept": store.read("cleaned_dataset", CLEANED_DATASET).height,
+        },
+        "home": str(home),
+        "gallery": str(store.path("gallery").with_suffix(".html")),
+        "seconds": round(seconds, 1),
+    }

@@ -45,7 +45,16 @@ PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
         Profile(name="demo", photos_per_shard=300),
-        Profile(name="photos", photos_per_shard=500),
+        Profile(
+            name="photos",
+            photos_per_shard=500,
+            keep_rule=KeepRule(min_inliers=15, min_verified=1),
+            network=NetworkSettings(backbone="mobilenetv2_100", weights="hub", normalise_pooled=True, batch_norm=False),
+            training=TrainingSettings(
+                trainable="projection", projection_start="whitened", square_size=288, long_side=320, epochs=10
+            ),
+            embedding=EmbeddingSettings(square_size=288, long_side=320),
+        ),
         Profile(name="gldv2"),
     )
 }
@@ -70,11 +79,8 @@ class HomeSettings:
     def resolved_profile(self) -> Profile:
         """Return the profile, with the backbone and weights of this home in place of the profile's."""
         profile = profile_named(self.profile)
-        if self.backbone and self.backbone != profile.network.backbone:
-            profile = replace(profile, network=replace(profile.network, backbone=self.backbone, weights=""))
-        if self.weights:
-            profile = replace(profile, network=replace(profile.network, weights=self.weights))
-        return profile
+        given = {name: value for name in ("backbone", "weights") if (value := getattr(self, name))}
+        return replace(profile, network=replace(profile.network, **given))
 
 
 def home_folder() -> Path:
@@ -105,8 +111,6 @@ def write_home_settings(home: Path, settings: HomeSettings) -> None:
     """Store `settings` in `home`; raises InputError if it already holds results of other photos."""
     stored = read_home_settings(home)
     if stored.photos and stored.photos != settings.photos:
-        raise InputError(
-            f"{home} holds the results of {stored.photos}; choose another --home for {settings.photos}."
-        )
+        raise InputError(f"{home} holds the results of {stored.photos}; choose another --home for {settings.photos}.")
     with replacing(home / "settings.json") as path:
         path.write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")

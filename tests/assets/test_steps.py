@@ -1,0 +1,147 @@
+"""Steps: what is stored is not computed again, and what fails leaves what was stored."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, same
+from landmark_dag.partitions import SHARDS
+from landmark_dag.tables import LABELS, write_table
+from resources.store import Store
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `doubled` depends on besides its input."""
+
+    factor: int = 2
+
+
+class World:
+    """Three small assets over a store: one a shard, one from it shard by shard, one from all shards."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = Store(root=str(root))
+        self.computed: list[str] = []
+        self.content = {"0000": "a", "0001": "b"}
+        self.factor = 2
+        self.fails = False
+
+    def assets(self) -> list[dg.AssetsDefinition]:
+        world = self
+
+        def write(name: str, shard: str, path: Path, version: str) -> Metadata:
+            world.computed.append(f"{name} {shard}".strip())
+            frame = pl.DataFrame({"image_id": [version], "landmark_id": [1], "landmark": ["x"]})
+            if world.fails:
+                raise RuntimeError("the disk is on fire")
+            write_table(path, LABELS, frame, version)
+            return {"rows": 1}
+
+        sharded = {"partitions_def": SHARDS["index"], "backfill_policy": dg.BackfillPolicy.single_run()}
+
+        @dg.asset(key=["index", "root"], code_version="1", **sharded)
+        def root(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+            return materialize_stored(
+                context, store, lambda *args: write("root", *args), source=lambda shard: world.content[shard]
+            )
+
+        @dg.asset(key=["index", "doubled"], deps=deps([same("index/root")]), code_version="1", **sharded)
+        def doubled(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+            return materialize_stored(
+                context,
+                store,
+                lambda *args: write("doubled", *args),
+                inputs=[same("index/root")],
+                settings=[Settings(world.factor)],
+            )
+
+        total_inputs: list[Upstream] = [every("index/doubled", "index")]
+
+        @dg.asset(deps=deps(total_inputs), code_version="1")
+        def total(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+            assert every_shard(context, "index") == ["0000", "0001"]
+            return materialize_stored(context, store, lambda *args: write("total", *args), inputs=total_inputs)
+
+        return [root, doubled, total]
+
+    def run(self, instance: dg.DagsterInstance, selection: str = "*") -> dg.ExecuteInProcessResult:
+        self.computed.clear()
+        tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"}
+        return dg.materialize(
+            self.assets(), instance=instance, resources={"store": self.store}, tags=tags, selection=selection
+        )
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.instance_for_test() as instance:
+        instance.add_dynamic_partitions("index_shards", ["0000", "0001"])
+        yield instance
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+EVERYTHING = ["root 0000", "root 0001", "doubled 0000", "doubled 0001", "total"]
+
+
+def test_a_first_run_computes_every_shard(world: World, instance: dg.DagsterInstance) -> None:
+    world.run(instance)
+    assert world.computed == EVERYTHING
+
+
+def test_a_second_run_computes_nothing_and_reports_what_the_first_did(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.run(instance)
+    result = world.run(instance)
+    assert world.computed == []
+    metadata = result.asset_materializations_for_node("total")[0].metadata
+    assert (metadata["rows"].value, metadata["unchanged"].value) == (1, True)
+
+
+def test_a_changed_shard_is_computed_with_what_depends_on_it(world: World, instance: dg.DagsterInstance) -> None:
+    world.run(instance)
+    world.content["0001"] = "changed"
+    world.run(instance)
+    assert world.computed == ["root 0001", "doubled 0001", "total"]
+
+
+def test_a_changed_setting_recomputes_only_what_has_it_and_what_follows(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    world.run(instance)
+    world.factor = 3
+    world.run(instance)
+    assert world.computed == ["doubled 0000", "doubled 0001", "total"]
+
+
+def test_every_shard_of_a_run_shows_its_own_metadata(world: World, instance: dg.DagsterInstance) -> None:
+    result = world.run(instance)
+    events = result.asset_materializations_for_node("index__doubled")
+    versions = {event.partition: event.metadata["version"].value for event in events}
+    assert versions.keys() == {"0000", "0001"}
+    assert versions["0000"] != versions["0001"]
+
+
+def test_a_step_that_fails_leaves_what_was_stored(world: World, instance: dg.DagsterInstance) -> None:
+    world.run(instance)
+    before = world.store.path("index/root", "0000").read_bytes()
+    world.content["0000"], world.fails = "changed", True
+    with pytest.raises(RuntimeError, match="on fire"):
+        world.run(instance)
+    assert world.store.path("index/root", "0000").read_bytes() == before
+
+
+def test_a_missing_shard_is_named(world: World, instance: dg.DagsterInstance) -> None:
+    world.run(instance)
+    world.store.path("index/doubled", "0001").unlink()
+    with pytest.raises(Exception, match="index/doubled of shard 0001 is not materialized yet"):
+        world.run(instance, selection="total")

@@ -1,0 +1,125 @@
+"""What Dagster loads: light, the same from both targets, and every asset told in full."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from landmark_dag.definitions import defs
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "torchvision", "timm", "faiss", "cv2", "numba", "scipy", "matplotlib")
+
+GRAPH = {
+    "train/photos": ("photos", []),
+    "index/photos": ("photos", []),
+    "query/photos": ("photos", []),
+    "train/labels": ("photos", []),
+    "train/local_features": ("cleaning", ["train/photos"]),
+    "train/bootstrap_embeddings": ("cleaning", ["train/photos"]),
+    "match_candidates": ("cleaning", ["train/bootstrap_embeddings", "train/labels"]),
+    "verified_matches": ("cleaning", ["match_candidates", "train/local_features", "train/photos"]),
+    "cleaned_dataset": ("cleaning", ["train/labels", "verified_matches"]),
+    "trained_model": ("training", ["cleaned_dataset", "train/photos"]),
+    "train/embeddings": ("embeddings", ["train/photos", "trained_model"]),
+    "index/embeddings": ("embeddings", ["index/photos", "trained_model"]),
+    "query/embeddings": ("embeddings", ["query/photos", "trained_model"]),
+    "knn_graph": ("ranking", ["index/embeddings", "query/embeddings"]),
+    "index/votes": ("ranking", ["cleaned_dataset", "index/embeddings", "train/embeddings"]),
+    "query/votes": ("ranking", ["cleaned_dataset", "query/embeddings", "train/embeddings"]),
+    "sorted_ranking": ("ranking", ["index/votes", "knn_graph", "query/votes"]),
+    "inserted_ranking": ("ranking", ["index/votes", "query/votes", "sorted_ranking"]),
+    "retrieval_metrics": ("evaluation", ["inserted_ranking", "knn_graph", "sorted_ranking"]),
+    "recognition_metrics": ("evaluation", ["query/votes", "train/labels"]),
+    "submission": ("evaluation", ["inserted_ranking"]),
+    "gallery": (
+        "evaluation",
+        [
+            "index/photos",
+            "inserted_ranking",
+            "knn_graph",
+            "query/photos",
+            "query/votes",
+            "sorted_ranking",
+            "train/labels",
+        ],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def specs() -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in defs().resolve_all_asset_specs()}
+
+
+def test_loading_the_definitions_imports_nothing_heavy() -> None:
+    code = f"import sys, landmark_dag.definitions; print([m for m in {HEAVY} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
+    graph = {
+        key: (spec.group_name, sorted(dep.asset_key.to_user_string() for dep in spec.deps))
+        for key, spec in specs.items()
+    }
+    assert graph == GRAPH
+
+
+def test_every_asset_has_description_owner_kind_and_code_version(specs: dict[str, dg.AssetSpec]) -> None:
+    bare = [
+        key
+        for key, spec in specs.items()
+        if not (spec.description and spec.owners and spec.kinds and spec.code_version)
+    ]
+    assert bare == []
+
+
+def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
+    without = {key for key, spec in specs.items() if "dagster/column_schema" not in spec.metadata}
+    files = {"local_features", "bootstrap_embeddings", "embeddings", "trained_model", "submission", "gallery"}
+    assert {key.split("/")[-1] for key in without} == files
+
+
+def test_work_on_the_accelerator_takes_a_slot_of_the_gpu_pool() -> None:
+    graph = defs().resolve_asset_graph()
+    pooled = {key.to_user_string() for key in graph.get_all_asset_keys() if graph.get(key).pools == {"gpu"}}
+    assert pooled == {
+        "train/bootstrap_embeddings",
+        "verified_matches",
+        "trained_model",
+        "train/embeddings",
+        "index/embeddings",
+        "query/embeddings",
+        "knn_graph",
+        "index/votes",
+        "query/votes",
+    }
+
+
+def test_both_load_targets_name_the_same_module_and_location() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
+    assert workspace["module_name"] == project["code_location_target_module"]
+    assert workspace["location_name"] == project["code_location_name"]
+
+
+def test_the_three_packages_are_those_of_this_repository() -> None:
+    code = "import assets, resources, landmark_dag, json; print(json.dumps([m.__file__ for m in (assets, resources, landmark_dag)]))"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [Path(file).parents[1] for file in json.loads(found.stdout)] == [ROOT] * 3
+
+
+def test_the_instance_settings_load_with_telemetry_off_and_one_gpu_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dagster.yaml").write_text((ROOT / "landmark_dag" / "dagster.yaml").read_text())
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
+    with dg.DagsterInstance.get() as instance:
+        assert not instance.telemetry_enabled
+        assert instance.global_op_concurrency_default_limit == 1

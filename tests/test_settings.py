@@ -1,0 +1,52 @@
+"""Profiles and homes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from landmark_dag.errors import InputError
+from landmark_dag.settings import (
+    PROFILES,
+    HomeSettings,
+    profile_named,
+    read_home_settings,
+    write_home_settings,
+)
+
+
+def test_the_paper_is_the_profile_of_its_own_dataset() -> None:
+    profile = profile_named("gldv2")
+    assert (profile.keep_rule.min_inliers, profile.keep_rule.min_verified) == (30, 3)
+    assert (profile.votes.k, profile.insert.threshold, profile.insert.limit) == (3, 0.6, 100)
+    assert (profile.training.scale, profile.training.margin, profile.training.epochs) == (30, 0.3, 5)
+
+
+def test_an_unknown_profile_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(InputError, match="no profile 'mine'; choose one of demo, gldv2, photos"):
+        profile_named("mine")
+
+
+def test_backbone_and_weights_of_a_home_replace_the_profiles() -> None:
+    network = HomeSettings(profile="photos", backbone="resnet50", weights="/w.pth").resolved_profile().network
+    assert (network.backbone, network.weights) == ("resnet50", "/w.pth")
+    assert HomeSettings(profile="photos").resolved_profile().network == PROFILES["photos"].network
+
+
+def test_a_home_remembers_its_settings(tmp_path: Path) -> None:
+    assert read_home_settings(tmp_path) == HomeSettings()
+    write_home_settings(tmp_path, HomeSettings(photos="/a", profile="demo"))
+    assert read_home_settings(tmp_path) == HomeSettings(photos="/a", profile="demo")
+
+
+def test_a_home_of_other_photos_is_refused_and_kept(tmp_path: Path) -> None:
+    write_home_settings(tmp_path, HomeSettings(photos="/a"))
+    with pytest.raises(InputError, match="holds the results of /a; choose another --home for /b"):
+        write_home_settings(tmp_path, HomeSettings(photos="/b"))
+    assert json.loads((tmp_path / "settings.json").read_text())["photos"] == "/a"
+
+
+def test_damaged_settings_are_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(InputError, match=r"settings.json does not hold the settings of a home"):
+        read_home_settings(tmp_path)
