@@ -64,6 +64,12 @@ def refuse_where(path: Path, wrong: pl.Series, values: pl.Series, problem: str) 
         raise InputError(f"{path}, row {row + 1}: {values.name}{value} {problem}.")
 
 
+def refuse_bad_ranks(path: Path, frame: pl.DataFrame) -> None:
+    """Raise InputError unless each query's ranks are 1, 2, 3 ... in some row order."""
+    expected = frame.select(pl.col("rank").rank("ordinal").over("query_id")).to_series()
+    refuse_where(path, frame["rank"] != expected, frame["rank"], "breaks the query's ranks 1, 2, 3 ...")
+
+
 def _read(path: Path) -> pl.DataFrame:
     """Return the table in `path`, every column of a CSV file as text."""
     extension = _extension(path)

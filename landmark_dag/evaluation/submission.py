@@ -9,7 +9,7 @@ import polars as pl
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.retrieval_metrics import LIMIT
 from landmark_dag.files import replacing
-from landmark_dag.table_files import read_table_file, refuse_repeats, refuse_where
+from landmark_dag.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where
 from landmark_dag.tables import RANKING, VOTES, Column, Table
 
 _id = Column("id", pl.String(), "query photo")
@@ -89,12 +89,6 @@ def read_ranking(path: Path) -> pl.DataFrame:
             "index_id": lists.filter(lists.list.len() > 0).explode(),
         }
     )
-
-
-def refuse_bad_ranks(path: Path, frame: pl.DataFrame) -> None:
-    """Raise InputError unless each query's ranks are 1, 2, 3 ... in some row order."""
-    expected = frame.select(pl.col("rank").rank("ordinal").over("query_id")).to_series()
-    refuse_where(path, frame["rank"] != expected, frame["rank"], "breaks the query's ranks 1, 2, 3 ...")
 
 
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, int] | None]:

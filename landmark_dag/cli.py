@@ -1,0 +1,266 @@
+"""The `landmark-dag` command: thin over the project's functions.
+
+Each command prints a table for people, or one JSON object with --json; bad input ends with one sentence on
+stderr and exit status 2. Modules that take long to import are imported by the commands that need them.
+"""
+
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from landmark_dag.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_FILE = click.Path(path_type=Path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line (default: this process's) and exit with its status."""
+    try:
+        sys.exit(commands.main(arguments, prog_name="landmark-dag", standalone_mode=False) or 0)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+    except click.ClickException as error:
+        hint = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
+        click.echo(" ".join(error.format_message().splitlines()) + hint, err=True)
+    except Exception as error:
+        click.echo(" ".join(str(_fault_of_input(error)).splitlines()), err=True)
+    except click.Abort:
+        sys.exit(130)
+    sys.exit(2)
+
+
+def _fault_of_input(error: BaseException) -> BaseException:
+    """Return the InputError or OSError that `error` is, or was raised from; raises `error` if there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError | OSError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    raise error
+
+
+@click.group()
+@click.version_option(package_name="landmark-dag")
+def commands() -> None:
+    """Landmark retrieval with two-stage discriminative re-ranking."""
+
+
+def _json_option(command: Callable[..., None]) -> Callable[..., None]:
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")(command)
+
+
+@commands.command()
+@click.option("--home", type=_FILE, default=Path("home/demo"), show_default=True, help="folder that holds everything")
+@_json_option
+def demo(home: Path, as_json: bool) -> None:
+    """Render photos of landmarks that never were, and materialize the whole graph on them."""
+    from landmark_dag.photos.rendering import render_once
+    from landmark_dag.photos.rendering_settings import RenderingSettings
+
+    photos = home.absolute() / "photos"
+    render_once(photos, RenderingSettings())
+    _run(photos, home, "demo", "", "", as_json)
+
+
+@commands.command()
+@click.option("--photos", type=_FILE, required=True, help="folder with train/, index/ and query/")
+@click.option("--home", type=_FILE, help="folder that holds every result  [default: home/NAME of the photos]")
+@click.option("--backbone", default="", help="timm model  [default: the profile's]")
+@click.option("--weights", default="", help="its weights: safetensors, pth or `hub`  [default: the profile's]")
+@click.option("--profile", default="photos", show_default=True, help="settings: photos, demo or gldv2")
+@_json_option
+def run(photos: Path, home: Path | None, backbone: str, weights: str, profile: str, as_json: bool) -> None:
+    """Materialize the whole graph on photos of one's own; what is stored already is not computed again."""
+    if weights and weights != "hub":
+        weights = str(Path(weights).absolute())
+    _run(photos.absolute(), home or Path("home") / photos.absolute().name, profile, backbone, weights, as_json)
+
+
+def _run(photos: Path, home: Path, profile: str, backbone: str, weights: str, as_json: bool) -> None:
+    """Prepare the home, run the pipeline under a progress bar, and print what came out."""
+    from landmark_dag.photos.folder import FolderSource
+    from landmark_dag.pipeline import prepare_home, run_pipeline, summary
+    from landmark_dag.progress import ProgressBar
+    from landmark_dag.settings import HomeSettings, profile_named
+
+    started = time.monotonic()
+    home = home.absolute()
+    FolderSource(photos, profile_named(profile).photos_per_shard, home / "shards").check()
+    prepare_home(home, HomeSettings(str(photos), profile, backbone, weights))
+    with ProgressBar() as bar:
+        run_pipeline(bar)
+    result = summary(time.monotonic() - started)
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    rows = [[f"mAP@100 {step}", value] for step, value in result["map_at_100"].items()]
+    kept = f"{result['cleaning']['kept']} of {result['cleaning']['photos']} train photos"
+    _print_table(["", ""], [*rows, ["cleaning kept", kept], ["seconds", result["seconds"]]])
+    click.echo(f"Gallery: {result['gallery']}")
+    click.echo(f"To watch and drive it: make dev LANDMARK_HOME={home}")
+
+
+@commands.command()
+@click.option("--neighbours", type=_FILE, required=True, help="image_id, train_id, similarity")
+@click.option("--labels", type=_FILE, required=True, help="image_id, landmark_id of train photos")
+@click.option("--out", type=_FILE, required=True, help="image_id, landmark_id, confidence")
+@click.option("--k", type=click.IntRange(min=1), default=3, show_default=True, help="train photos that vote")
+@_json_option
+def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> None:
+    """Vote for the landmark of each photo by its nearest train photos.
+
+    Files are .csv or .parquet, rows in any order.
+    """
+    from landmark_dag.neighbour_files import read_labels, read_train_neighbours, refuse_strangers
+    from landmark_dag.retrieval.votes import votes_from_neighbours
+    from landmark_dag.table_files import check_writable, write_table_file
+
+    check_writable(out)
+    pairs, known = read_train_neighbours(neighbours), read_labels(labels)
+    refuse_strangers(neighbours, pairs["train_id"], labels, known["image_id"])
+    votes = votes_from_neighbours(pairs, known, k)
+    write_table_file(out, votes)
+    summary = {
+        "photos": len(votes),
+        "landmarks": votes["landmark_id"].n_unique(),
+        "mean_confidence": votes["confidence"].cast(float).mean(),
+        "out": str(out),
+    }
+    _show(summary, as_json)
+
+
+@commands.command()
+@click.option("--neighbours", type=_FILE, required=True, help="query_id, index_id, similarity")
+@click.option("--query-votes", type=_FILE, required=True, help="image_id, landmark_id, confidence of queries")
+@click.option("--index-votes", type=_FILE, required=True, help="the same of all index photos")
+@click.option("--out", type=_FILE, required=True, help="query_id, rank, index_id, similarity, reason")
+@click.option(
+    "--step", type=click.Choice(["sort", "insert"]), default="insert", show_default=True, help="stop after this step"
+)
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.6,
+    show_default=True,
+    help="query confidence + index confidence must exceed it to insert",
+)
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="longest list")
+@_json_option
+def rerank(
+    neighbours: Path,
+    query_votes: Path,
+    index_votes: Path,
+    out: Path,
+    step: str,
+    threshold: float,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Re-rank neighbours by votes: photos of the query's landmark first, then those that kNN missed.
+
+    Files are .csv or .parquet, rows in any order; the more similar stands before the less similar.
+    """
+    from landmark_dag.neighbour_files import read_neighbours, read_votes, refuse_strangers
+    from landmark_dag.retrieval.ranking import inserted_ranking, sorted_ranking
+    from landmark_dag.retrieval.settings import InsertSettings
+    from landmark_dag.table_files import check_writable, write_table_file
+
+    check_writable(out)
+    if not math.isfinite(threshold):
+        raise InputError(f"The threshold is {threshold}; it must be a finite number.")
+    lists, of_queries, of_index = read_neighbours(neighbours), read_votes(query_votes), read_votes(index_votes)
+    refuse_strangers(neighbours, lists["query_id"], query_votes, of_queries["image_id"])
+    refuse_strangers(neighbours, lists["index_id"], index_votes, of_index["image_id"])
+    ranking = sorted_ranking(lists, of_queries, of_index)
+    if step == "insert":
+        settings = InsertSettings(threshold=threshold, limit=limit)
+        ranking = inserted_ranking(ranking, of_queries, of_index, settings)
+    else:
+        ranking = ranking.filter(ranking["rank"] <= limit)
+    write_table_file(out, ranking)
+    reasons = dict(sorted(ranking["reason"].value_counts().iter_rows()))
+    _show({"queries": ranking["query_id"].n_unique(), "rows": len(ranking), **reasons, "out": str(out)}, as_json)
+
+
+@commands.group()
+def evaluate() -> None:
+    """Score results by the official metrics of Google Landmarks v2, in percent."""
+
+
+@evaluate.command()
+@click.option(
+    "--ranking",
+    type=_FILE,
+    required=True,
+    help="query_id, rank, index_id, similarity, reason; or a submission id, images",
+)
+@click.option("--ground-truth", type=_FILE, required=True, help="id, images, Usage")
+@_json_option
+def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
+    """Print mAP@100 of a ranking, over Public and Private queries and all."""
+    from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+    from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
+    from landmark_dag.evaluation.submission import read_ranking
+
+    truth = read_retrieval_ground_truth(ground_truth)
+    metrics = retrieval_metrics({"ranking": read_ranking(ranking)}, truth)
+    _show_metrics(metrics, ["map_at_100", "queries"], as_json)
+
+
+@evaluate.command()
+@click.option(
+    "--predictions", type=_FILE, required=True, help="image_id, landmark_id, confidence; or a submission id, landmarks"
+)
+@click.option("--ground-truth", type=_FILE, required=True, help="id, landmarks, Usage")
+@_json_option
+def recognition(predictions: Path, ground_truth: Path, as_json: bool) -> None:
+    """Print the micro average precision of predicted landmarks, and their accuracy."""
+    from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth
+    from landmark_dag.evaluation.recognition_metrics import recognition_metrics
+    from landmark_dag.evaluation.submission import read_predictions
+
+    votes, landmark_ids = read_predictions(predictions)
+    metrics = recognition_metrics(votes, read_recognition_ground_truth(ground_truth, landmark_ids))
+    _show_metrics(metrics, ["micro_ap", "accuracy", "queries"], as_json)
+
+
+def _show_metrics(metrics: "pl.DataFrame", columns: list[str], as_json: bool) -> None:
+    """Print `columns` of `metrics` by usage: as a table, or as {column: {usage: value}}."""
+    by_usage = {row["usage"]: row for row in metrics.iter_rows(named=True)}
+    usages = ["Public", "Private", "all"]
+    values = {name: {usage: by_usage.get(usage, {}).get(name) for usage in usages} for name in columns}
+    values["queries"] = {usage: count or 0 for usage, count in values["queries"].items()}
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    _print_table(["usage", *columns], [[usage, *(values[name][usage] for name in columns)] for usage in usages])
+
+
+def _show(summary: dict[str, Any], as_json: bool) -> None:
+    """Print a summary as a table of two columns, or as one JSON object."""
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        _print_table(["", ""], [[name.replace("_", " "), value] for name, value in summary.items()])
+
+
+def _print_table(header: list[str], rows: list[list[Any]]) -> None:
+    """Print rows for people; numbers to the right, floats with two digits."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, show_header=any(header))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*("-" if x is None else f"{x:.2f}" if isinstance(x, float) else str(x) for x in row))
+    Console().print(table)

@@ -1,0 +1,80 @@
+"""Files of those whose neighbours come from a vector database of their own; see read_table_file for faults."""
+
+from pathlib import Path
+
+import polars as pl
+
+from landmark_dag.errors import InputError
+from landmark_dag.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where
+from landmark_dag.tables import CLEANED_DATASET, LABELS, NEIGHBOURS, VOTES, Column, Table
+
+_similarity = Column("similarity", pl.Float32(), "the larger, the nearer")
+UNRANKED_NEIGHBOURS = Table(
+    "neighbours",
+    tuple(column for column in NEIGHBOURS.columns if column.name != "rank"),
+    ("query_id", "index_id"),
+)
+TRAIN_NEIGHBOURS = Table(
+    "train_neighbours",
+    (VOTES.columns[0], Column("train_id", pl.String(), "labelled train photo"), _similarity),
+    ("image_id", "train_id"),
+)
+PLAIN_LABELS = Table("labels", LABELS.columns[:2], ("image_id",))
+
+
+def read_neighbours(path: Path) -> pl.DataFrame:
+    """Return tables.NEIGHBOURS in the file's row order, from `query_id,index_id,similarity`.
+
+    Rank goes by similarity descending, ties by index id ascending. The file may hold the rank itself; it must
+    then be 1, 2, 3 ... within a query and never rise in similarity. Raises InputError for these, and for a
+    pair of query and index photo that stands twice.
+    """
+    table, frame = read_table_file(path, UNRANKED_NEIGHBOURS, NEIGHBOURS)
+    refuse_repeats(path, frame, ["query_id", "index_id"])
+    if table is NEIGHBOURS:
+        refuse_bad_ranks(path, frame)
+        _refuse_rising_similarity(path, frame)
+        return frame
+    order = frame.with_row_index("row").sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
+    rank = order.select("row", rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id")).sort("row")
+    return frame.with_columns(rank["rank"]).select(list(NEIGHBOURS.schema))
+
+
+def read_train_neighbours(path: Path) -> pl.DataFrame:
+    """Return `image_id,train_id,similarity` in the file's row order; a pair may not stand twice."""
+    _, frame = read_table_file(path, TRAIN_NEIGHBOURS)
+    refuse_repeats(path, frame, ["image_id", "train_id"])
+    return frame
+
+
+def read_labels(path: Path) -> pl.DataFrame:
+    """Return image_id and landmark_id of train photos, from these two columns or a stored table of labels."""
+    _, frame = read_table_file(path, PLAIN_LABELS, LABELS, CLEANED_DATASET)
+    refuse_repeats(path, frame, ["image_id"])
+    return frame.select("image_id", "landmark_id")
+
+
+def read_votes(path: Path) -> pl.DataFrame:
+    """Return tables.VOTES in the file's row order; a photo may not stand twice."""
+    _, frame = read_table_file(path, VOTES)
+    refuse_repeats(path, frame, ["image_id"])
+    return frame
+
+
+def refuse_strangers(path: Path, photos: pl.Series, known_path: Path, known: pl.Series) -> None:
+    """Raise InputError naming the first row of `photos` (of the file `path`) that is not in `known`."""
+    strangers = photos.unique().to_frame("id").join(known.to_frame("id"), on="id", how="anti")["id"]
+    if len(strangers):
+        refuse_where(path, photos.is_in(strangers.implode()), photos, f"is not in {known_path}; add it there")
+
+
+def _refuse_rising_similarity(path: Path, frame: pl.DataFrame) -> None:
+    """Raise InputError where a photo is more similar than the one ranked before it."""
+    ordered = frame.with_row_index("row").sort("query_id", "rank")
+    rises = ordered.filter((pl.col("similarity") > pl.col("similarity").shift(1)) & (pl.col("rank") > 1))
+    if len(rises):
+        row = rises.row(0, named=True)
+        raise InputError(
+            f"{path}, row {row['row'] + 1}: rank {row['rank']} of query {row['query_id']} has similarity "
+            f"{row['similarity']}, more than the rank before; sort the ranks or leave them out."
+        )
