@@ -1,0 +1,158 @@
+"""A pinhole camera and the textured planes it sees, drawn back to front."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+NEAREST = 0.05
+"""Metres in front of the camera from which a corner counts as visible."""
+
+
+@dataclass(frozen=True)
+class Texture:
+    """The same picture by day and by night: uint8 (h, w, 4) RGBA, colours premultiplied by alpha."""
+
+    day: np.ndarray
+    night: np.ndarray
+
+    @cached_property
+    def pyramids(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Each picture followed by its halves, so that a distant view does not alias."""
+        return _halves(self.day), _halves(self.night)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A texture on a parallelogram in the world (metres; x right, y up, z away from the front).
+
+    `corner` is where the texture's top left lies; `right` and `down` span its whole width and height.
+    A one-sided surface is seen only from the side from which its texture is not mirrored.
+    """
+
+    texture: Texture
+    corner: np.ndarray
+    right: np.ndarray
+    down: np.ndarray
+    one_sided: bool = True
+
+    @property
+    def corners(self) -> np.ndarray:
+        """float64 (4, 3), clockwise from the texture's top left."""
+        far = self.corner + self.right
+        return np.array([self.corner, far, far + self.down, self.corner + self.down])
+
+    @property
+    def centre(self) -> np.ndarray:
+        """float64 (3,)."""
+        return self.corner + (self.right + self.down) / 2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera; `rotation` (3, 3) maps world directions to right, down, forward."""
+
+    position: np.ndarray
+    rotation: np.ndarray
+    focal: float
+    width: int
+    height: int
+
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """float64 (3, 3); the principal point is the picture's centre."""
+        return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
+
+    def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels (n, 2) and depths (n,) of world points (n, 3)."""
+        seen = (points - self.position) @ self.rotation.T @ self.intrinsics.T
+        return seen[:, :2] / np.maximum(seen[:, 2:], NEAREST), seen[:, 2]
+
+
+def look_at(position: np.ndarray, target: np.ndarray, roll: float, focal: float, width: int, height: int) -> Camera:
+    """Return a camera at `position` that looks at `target`, rolled by `roll` radians."""
+    forward = (target - position) / np.linalg.norm(target - position)
+    right = np.cross(np.array([0.0, 1.0, 0.0]), forward)
+    right /= np.linalg.norm(right)
+    down = np.cross(right, forward)
+    turn = np.array([[math.cos(roll), math.sin(roll), 0], [-math.sin(roll), math.cos(roll), 0], [0, 0, 1]])
+    return Camera(position, turn @ np.array([right, down, forward]), focal, width, height)
+
+
+def draw_surface(canvas: np.ndarray, surface: Surface, camera: Camera, night: bool, light: float = 1.0) -> None:
+    """Blend `surface` into `canvas`, float32 (h, w, 3) in 0..255, with its colours scaled by `light`."""
+    normal = np.cross(surface.right, surface.down)
+    if surface.one_sided and normal @ (camera.position - surface.corner) <= 0:
+        return
+    pixels, depths = camera.project(surface.corners)
+    whole = bool((depths > NEAREST).all())
+    if not whole and not (depths > NEAREST).any():
+        return
+    left, top, right, bottom = _bounds(pixels, camera) if whole else (0, 0, camera.width, camera.height)
+    if right <= left or bottom <= top:
+        return
+    level = _level(surface, pixels, whole)
+    to_pixels = _shift(-left, -top) @ _homography(surface, camera, level)
+    layer = cv2.warpPerspective(level_picture(surface, level, night), to_pixels, (right - left, bottom - top))
+    if not whole:
+        layer[~_in_front(to_pixels, right - left, bottom - top)] = 0
+    _blend(canvas[top:bottom, left:right], layer, light)
+
+
+def level_picture(surface: Surface, level: int, night: bool) -> np.ndarray:
+    """The texture at one level of its pyramid."""
+    return surface.texture.pyramids[1 if night else 0][level]
+
+
+def _halves(picture: np.ndarray) -> list[np.ndarray]:
+    levels = [picture]
+    while min(levels[-1].shape[:2]) >= 16:
+        height, width = levels[-1].shape[:2]
+        half = (max(1, width // 2), max(1, height // 2))
+        levels.append(cv2.resize(levels[-1], half, interpolation=cv2.INTER_AREA))
+    return levels
+
+
+def _homography(surface: Surface, camera: Camera, level: int) -> np.ndarray:
+    """Map of texture pixels to picture pixels; its third coordinate is the depth in metres."""
+    height, width = level_picture(surface, level, night=False).shape[:2]
+    columns = [surface.right / width, surface.down / height, surface.corner - camera.position]
+    return np.asarray(camera.intrinsics @ camera.rotation @ np.array(columns).T)
+
+
+def _shift(x: float, y: float) -> np.ndarray:
+    return np.array([[1, 0, x], [0, 1, y], [0, 0, 1]], dtype=np.float64)
+
+
+def _bounds(pixels: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
+    low = np.floor(pixels.min(axis=0)) - 1
+    high = np.ceil(pixels.max(axis=0)) + 1
+    left, top = (int(value) for value in np.clip(low, 0, [camera.width, camera.height]))
+    right, bottom = (int(value) for value in np.clip(high, 0, [camera.width, camera.height]))
+    return left, top, right, bottom
+
+
+def _level(surface: Surface, pixels: np.ndarray, whole: bool) -> int:
+    """The level of the pyramid with about as many pixels as the surface fills in the picture."""
+    if not whole:
+        return 0
+    height, width = surface.texture.day.shape[:2]
+    x, y = pixels[:, 0], pixels[:, 1]
+    area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    shrunk = math.sqrt(width * height / max(area, 1.0))
+    return int(np.clip(round(math.log2(max(shrunk, 1.0)) - 0.2), 0, len(surface.texture.pyramids[0]) - 1))
+
+
+def _in_front(to_pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """bool (height, width): whether the plane's point seen at a pixel lies in front of the camera."""
+    across, along, constant = np.linalg.inv(to_pixels)[2]
+    inverse_depth = across * np.arange(width)[None, :] + along * np.arange(height)[:, None] + constant
+    return np.asarray(inverse_depth > 0)
+
+
+def _blend(target: np.ndarray, layer: np.ndarray, light: float) -> None:
+    alpha = layer[:, :, 3:].astype(np.float32)
+    target *= 1 - alpha / 255
+    target += layer[:, :, :3].astype(np.float32) * np.float32(light)
