@@ -24,7 +24,7 @@ def embed_photos(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Embeddings:
-    """Embed photos, in the order given; the model's network must lie on `device`.
+    """Embed photos, in the order given; the model's network is moved to `device`.
 
     Each photo is resized to the size of its aspect ratio at every scale, the raw features are averaged over
     scales, then divided by their length (paper, section 4.1). A photo's embedding does not depend on the
@@ -33,7 +33,7 @@ def embed_photos(
 
     Raises InputError, naming the photo, when one cannot be read or its features are zero or not finite.
     """
-    network = model.network.eval()
+    network = model.network.to(device).eval()
     sizes = photo_sizes(settings.square_size, settings.long_side)
     smallest_decoded = round(max(map(max, sizes)) * max(settings.scales))
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from timm.optim import create_optimizer_v2
 from timm.scheduler import CosineLRScheduler
 from torch import nn
+from torch.nn import functional
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
@@ -48,9 +49,16 @@ def fit(
     run = _Run(photos, torch.from_numpy(classes), network, settings, torch.device(device))
     with _deterministic():
         network.to(run.device).eval()
-        if settings.projection_start == "whitened":
-            _start_whitened(run)
-        return _loop(run, on_epoch)
+        classifier = _classifier(run)
+        whitened = settings.projection_start == "whitened"
+        if settings.trainable == "all":
+            if whitened:
+                _start_whitened(run, classifier, [_pooled(run, run.plain)])
+            return _loop(run, network, classifier, _photo_steps(run), on_epoch)
+        views = [_pooled(run, functools.partial(run.augmented, view)) for view in range(settings.views)]
+        if whitened:
+            _start_whitened(run, classifier, views)
+        return _loop(run, network.projection, classifier, _feature_steps(run, views), on_epoch)
 
 
 @dataclass
@@ -76,18 +84,18 @@ class _Run:
         photo = decoded(self.photos[position], max(map(max, self.sizes)))
         return [resized(photo, size_for(photo, self.sizes))]
 
-    def augmented(self, position: int, epoch: int) -> Views:
-        """Return a photo as it is seen in an epoch."""
+    def augmented(self, view: int, position: int) -> Views:
+        """Return a photo as it is seen in one of its augmented views."""
         photo = decoded(self.photos[position], max(map(max, self.sizes)))
-        draws = self.generator(_AUGMENTATION, epoch, position)
+        draws = self.generator(_AUGMENTATION, view, position)
         size = size_for(photo, self.sizes)
         return [augmented(photo, size, self.settings.crop, self.settings.brightness, draws)]
 
     def order(self) -> Iterator[tuple[int, int]]:
-        """Yield (position, epoch) of every photo of every epoch, each epoch in an order of its own."""
+        """Yield (epoch, position) of every photo of every epoch, each epoch in an order of its own."""
         for epoch in range(self.settings.epochs):
             for position in self.generator(_ORDER, epoch).permutation(len(self.photos)):
-                yield int(position), epoch
+                yield epoch, int(position)
 
 
 class _Curve:
@@ -157,16 +165,26 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _start_whitened(run: _Run) -> None:
-    """Set the projection to the whitening of the train photos' pooled features."""
+def _start_whitened(run: _Run, classifier: Classifier, views: list[NDArray[np.float32]]) -> None:
+    """Set the projection to the whitening of pooled features, and each class to the mean of its photos.
+
+    `views` are features (photos, channels) of several views of the photos. The projection is scaled so that
+    a projected photo has length 1 on average: learning rates then mean the same for every backbone.
+    """
     linear = run.network.linear
     if linear is None:
         raise InputError("A network without projection cannot start whitened; set embedding_dim above 0.")
-    features = _pooled(run, run.plain)
-    weight, bias = whitening(features, run.class_ids.numpy(), linear.out_features, run.settings.shrinkage)
+    features = np.concatenate(views)
+    class_ids = np.tile(run.class_ids.numpy(), len(views))
+    weight, bias = whitening(features, class_ids, linear.out_features, run.settings.shrinkage)
+    projected = features @ weight.T + bias
+    lengths = np.linalg.norm(projected, axis=1, keepdims=True)
+    means = np.zeros(tuple(classifier.weight.shape), np.float32)
+    np.add.at(means, class_ids, projected / np.maximum(lengths, np.finfo(np.float32).tiny))
     with torch.no_grad():
-        linear.weight.copy_(torch.from_numpy(weight))
-        linear.bias.copy_(torch.from_numpy(bias))
+        linear.weight.copy_(torch.from_numpy(weight / lengths.mean()))
+        linear.bias.copy_(torch.from_numpy(bias / lengths.mean()))
+        classifier.weight.copy_(functional.normalize(torch.from_numpy(means)))
 
 
 def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
@@ -178,10 +196,6 @@ def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
         batch_size=run.settings.batch_size,
         device=run.device,
     )
-
-
-def _view(run: _Run, view: int, position: int) -> Views:
-    return run.augmented(position, view)
 
 
 @dataclass(frozen=True)
@@ -196,7 +210,7 @@ def _photo_steps(run: _Run) -> Iterator[_Step]:
     """Yield steps of augmented photos, decoded ahead; all photos of a step have one size."""
 
     def prepare(item: tuple[int, int]) -> tuple[int, Views]:
-        return item[0], run.augmented(*item)
+        return item[1], run.augmented(*item)
 
     size = run.settings.batch_size
     photos = prepared_ahead(run.order(), prepare, threads=default_threads(), ahead=2 * size)
@@ -204,18 +218,13 @@ def _photo_steps(run: _Run) -> Iterator[_Step]:
         yield _Step(batch.views[0], run.class_ids[batch.positions])
 
 
-def _feature_steps(run: _Run) -> Iterator[_Step]:
-    """Yield steps of pooled features; the frozen backbone sees each of the augmented views once."""
-    settings = run.settings
-    views = [
-        torch.from_numpy(_pooled(run, functools.partial(_view, run, view)))
-        for view in range(min(settings.views, settings.epochs))
-    ]
-    order = list(run.order())
-    for start in range(0, len(order), settings.batch_size):
-        chosen = order[start : start + settings.batch_size]
-        inputs = torch.stack([views[epoch % len(views)][position] for position, epoch in chosen])
-        yield _Step(inputs, run.class_ids[[position for position, _ in chosen]])
+def _feature_steps(run: _Run, views: list[NDArray[np.float32]]) -> Iterator[_Step]:
+    """Yield steps of pooled features (photos, channels), the views taken in turn epoch by epoch."""
+    features = torch.from_numpy(np.stack(views))
+    order = torch.tensor(list(run.order()), dtype=torch.int64).reshape(-1, 2)
+    for start in range(0, len(order), run.settings.batch_size):
+        epochs, positions = order[start : start + run.settings.batch_size].unbind(1)
+        yield _Step(features[epochs % len(views), positions], run.class_ids[positions])
 
 
 def _classifier(run: _Run) -> Classifier:
@@ -232,9 +241,7 @@ def _classifier(run: _Run) -> Classifier:
     return classifier.to(run.device)
 
 
-def _optimizer(
-    module: nn.Module, classifier: Classifier, settings: TrainingSettings
-) -> torch.optim.Optimizer:
+def _optimizer(module: nn.Module, classifier: Classifier, settings: TrainingSettings) -> torch.optim.Optimizer:
     return create_optimizer_v2(
         [
             {"params": list(module.parameters()), "lr": settings.learning_rate},
@@ -247,17 +254,21 @@ def _optimizer(
     )
 
 
-def _loop(run: _Run, on_epoch: Callable[[dict[str, float]], None] | None) -> History:
-    """Take every step; the learning rate follows a cosine over the photos seen."""
+def _loop(
+    run: _Run,
+    module: nn.Module,
+    classifier: Classifier,
+    steps: Iterator[_Step],
+    on_epoch: Callable[[dict[str, float]], None] | None,
+) -> History:
+    """Move `module` and `classifier` through `steps`; the learning rate follows a cosine over photos seen."""
     settings = run.settings
-    everything = settings.trainable == "all"
-    module = run.network if everything else run.network.projection
-    steps = _photo_steps(run) if everything else _feature_steps(run)
-    classifier = _classifier(run)
+    if not settings.epochs:
+        return []
     optimizer = _optimizer(module, classifier, settings)
     scheduler = CosineLRScheduler(
         optimizer,
-        t_initial=max(1, settings.epochs * len(run.photos)),
+        t_initial=settings.epochs * len(run.photos),
         lr_min=settings.lowest_learning_rate,
         t_in_epochs=False,
     )
@@ -269,15 +280,15 @@ def _loop(run: _Run, on_epoch: Callable[[dict[str, float]], None] | None) -> His
         class_ids = step.class_ids.to(run.device)
         loss, accuracy = classifier(module(step.inputs.to(run.device, non_blocking=True)), class_ids)
         rate = optimizer.param_groups[0]["lr"]
-        if not math.isfinite(float(loss)):
+        if not math.isfinite(loss.item()):
             raise InputError(
-                f"The loss became {float(loss)} at step {number} (learning rate {rate:.3g}); "
+                f"The loss became {loss.item()} at step {number} (learning rate {rate:.3g}); "
                 "lower the learning rates or look at the photos."
             )
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        curve.add(len(class_ids), float(loss), float(accuracy), rate)
+        curve.add(len(class_ids), loss.item(), accuracy.item(), rate)
         scheduler.step_update(curve.seen)
     run.network.eval()
     return curve.finished()

@@ -12,9 +12,7 @@ LossName = Literal["arcface", "cosface", "softmax"]
 _SMALLEST_SINE_SQUARED = 1e-6
 
 
-def cosface_logits(
-    cosine: torch.Tensor, class_ids: torch.Tensor, *, scale: float, margin: float
-) -> torch.Tensor:
+def cosface_logits(cosine: torch.Tensor, class_ids: torch.Tensor, *, scale: float, margin: float) -> torch.Tensor:
     """Return s (cos - m) at the true class, s cos elsewhere, for cosines (b, classes).
 
     Source: Wang et al., CosFace: Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018, eq. 4.
@@ -22,9 +20,7 @@ def cosface_logits(
     return scale * (cosine - margin * functional.one_hot(class_ids, cosine.shape[1]))
 
 
-def arcface_logits(
-    cosine: torch.Tensor, class_ids: torch.Tensor, *, scale: float, margin: float
-) -> torch.Tensor:
+def arcface_logits(cosine: torch.Tensor, class_ids: torch.Tensor, *, scale: float, margin: float) -> torch.Tensor:
     """Return s cos(angle + m) at the true class, s cos elsewhere, for cosines (b, classes).
 
     Where angle + m would pass pi the logit goes on falling as s (cos - m sin m), as in the authors' code.

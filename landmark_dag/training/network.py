@@ -102,9 +102,7 @@ def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
     not know, or a weights file that is missing or does not fit the backbone.
     """
     if not timm.is_model(settings.backbone):
-        raise InputError(
-            f"timm has no model {settings.backbone!r}; `timm.list_models()` lists the names of backbones."
-        )
+        raise InputError(f"timm has no model {settings.backbone!r}; `timm.list_models()` lists the names of backbones.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = _create_backbone(settings)

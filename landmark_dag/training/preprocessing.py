@@ -74,9 +74,7 @@ def augmented(
     """
     height, width = photo.shape[:2]
     kept = 1 - crop * generator.random(2)
-    kept_height, kept_width = (
-        max(1, round(side * share)) for side, share in zip((height, width), kept, strict=True)
-    )
+    kept_height, kept_width = (max(1, round(side * share)) for side, share in zip((height, width), kept, strict=True))
     top = int(generator.integers(height - kept_height + 1))
     left = int(generator.integers(width - kept_width + 1))
     factor = 1 + brightness * generator.uniform(-1, 1)

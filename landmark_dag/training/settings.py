@@ -20,11 +20,9 @@ class NetworkSettings:
 class TrainingSettings:
     """How the network is fitted to the cleaned dataset; the defaults are the paper's."""
 
-    trainable: Annotated[Literal["all", "projection"], "what the loss moves; the rest keeps its weights"] = (
-        "all"
-    )
+    trainable: Annotated[Literal["all", "projection"], "what the loss moves; the rest keeps its weights"] = "all"
     projection_start: Annotated[
-        Literal["random", "whitened"], "first projection: random, or whitening computed from the train photos"
+        Literal["random", "whitened"], "the first projection: random, or the whitening of the train photos' features"
     ] = "random"
     shrinkage: Annotated[float, "share of the identity in the whitened covariance, 0 to 1"] = 0.1
     square_size: Annotated[int, "side of a nearly square photo, pixels"] = 448

@@ -30,9 +30,7 @@ def train_model(
     """
     photos = cleaned.sort("image_id").join(manifest, on="image_id", how="left", maintain_order="left")
     if photos.is_empty():
-        raise InputError(
-            "No photo is left to train on: cleaned_dataset is empty; lower min_inliers or min_verified."
-        )
+        raise InputError("No photo is left to train on: cleaned_dataset is empty; lower min_inliers or min_verified.")
     lost = photos.filter(pl.col("path").is_null())
     if lost.height:
         raise InputError(
