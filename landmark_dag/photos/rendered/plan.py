@@ -97,8 +97,8 @@ def _labelled(rng: np.random.Generator, settings: RenderingSettings, photos: int
     for place, count in enumerate(counts.tolist()):
         interiors = round(count * settings.interior_share)
         nights = round((count - interiors) * settings.night_share)
-        shown += [(place, "interior")] * interiors + [(place, "night")] * nights
-        shown += [(place, "day")] * (count - interiors - nights)
+        views: dict[View, int] = {"interior": interiors, "night": nights, "day": count - interiors - nights}
+        shown += [(place, view) for view, times in views.items() for _ in range(times)]
     return shown
 
 

@@ -81,7 +81,7 @@ def exterior_photo(
         facing = np.sign(np.cross(surface.right, surface.down)[0]) * landmark.sunny_side
         draw_surface(canvas, surface, camera, light.night, shading if facing < 0 else 1.0)
     _draw_sprites(canvas, before, camera, light.night)
-    return _develop(rng, canvas, np.array(light.tint, np.float32), light.night)
+    return _develop(rng, canvas, np.array(light.tint), light.night)
 
 
 def interior_photo(rng: np.random.Generator, landmark: Landmark, props: Props, long_side: int) -> np.ndarray:
@@ -95,7 +95,7 @@ def interior_photo(rng: np.random.Generator, landmark: Landmark, props: Props, l
     _draw_sprites(canvas, [*room.furniture, *visitors], camera, night=False)
     warmth = rng.uniform(0, 1)
     tint = rng.uniform(0.7, 1.05) * np.array([1.0 + 0.1 * warmth, 1.0, 1.0 - 0.22 * warmth])
-    return _develop(rng, canvas, tint.astype(np.float32), night=rng.random() < 0.15)
+    return _develop(rng, canvas, tint, night=rng.random() < 0.1)
 
 
 def landscape_photo(rng: np.random.Generator, props: Props, long_side: int) -> np.ndarray:
@@ -121,7 +121,7 @@ def landscape_photo(rng: np.random.Generator, props: Props, long_side: int) -> n
         pool = (props.trees, props.trees, props.people, props.cars, props.lamps)[int(rng.integers(5))]
         things.append((_pick(rng, pool), np.array([rng.uniform(-16, 16), 0, rng.uniform(-22, 20)])))
     _draw_sprites(canvas, things, camera, light.night)
-    return _develop(rng, canvas, np.array(light.tint, np.float32), light.night)
+    return _develop(rng, canvas, np.array(light.tint), light.night)
 
 
 def _frame(rng: np.random.Generator, long_side: int, upright: float = 0.25) -> tuple[int, int]:
@@ -153,9 +153,9 @@ def _outside_camera(rng: np.random.Generator, building: Building, long_side: int
 
 def _inside_camera(rng: np.random.Generator, room: Room, long_side: int) -> Camera:
     width, height = _frame(rng, long_side)
-    eye = np.array([rng.uniform(-0.3, 0.3) * room.width, rng.uniform(1.5, 2.0), room.depth * rng.uniform(0.04, 0.3)])
-    aside = rng.uniform(-0.75, 0.75) * room.width if rng.random() < 0.7 else rng.choice([-1, 1]) * room.width * 0.9
-    target = np.array([aside, room.height * rng.uniform(0.34, 0.5), room.depth])
+    eye = np.array([rng.uniform(-0.25, 0.25) * room.width, rng.uniform(1.5, 2.0), room.depth * rng.uniform(0.04, 0.3)])
+    aside = rng.uniform(-0.45, 0.45) if rng.random() < 0.8 else rng.choice([-0.8, 0.8])
+    target = np.array([aside * room.width, room.height * rng.uniform(0.34, 0.5), room.depth])
     return look_at(eye, target, float(rng.normal(0, 0.03)), rng.uniform(0.7, 1.1) * max(width, height), width, height)
 
 
@@ -273,11 +273,12 @@ def _wall_light(surface: Surface) -> float:
 def _develop(rng: np.random.Generator, canvas: np.ndarray, tint: np.ndarray, night: bool) -> np.ndarray:
     """Exposure, colour cast, contrast, vignette, blur and noise; returns uint8 (h, w, 3)."""
     height, width = canvas.shape[:2]
-    cast = rng.normal(1, 0.025, 3).astype(np.float32)
-    photo: np.ndarray = np.clip(canvas * (tint * cast * np.float32(rng.uniform(0.85, 1.15)) / 255), 0, 1)
-    photo = photo ** np.float32(rng.uniform(0.8, 1.2))
-    photo = (photo - 0.45) * np.float32(rng.uniform(0.8, 1.15)) + np.float32(0.45)
-    photo += (np.float32(0.75) - photo) * np.float32(max(0.0, rng.normal(-0.02, 0.08)))
+    cast = rng.normal(1, 0.025, 3) * tint * rng.uniform(0.85, 1.15)
+    curve = np.clip(np.linspace(0, 1, 256)[:, None] * cast, 0, 1) ** rng.uniform(0.8, 1.2)
+    curve = (curve - 0.45) * rng.uniform(0.8, 1.15) + 0.45
+    curve += (0.75 - curve) * max(0.0, rng.normal(-0.02, 0.08))
+    levels = np.clip(canvas, 0, 255).astype(np.uint8)
+    photo = cv2.LUT(levels, curve.astype(np.float32)[None])
     x, y = np.linspace(-1, 1, width, dtype=np.float32), np.linspace(-1, 1, height, dtype=np.float32)
     photo *= 1 - np.float32(rng.uniform(0, 0.14)) * (x[None, :, None] ** 2 + y[:, None, None] ** 2)
     if rng.random() < 0.25:
