@@ -17,6 +17,7 @@ from landmark_dag.photos.settings import DownloadSettings, Gldv2Settings
 from tests.photos.samples import jpeg
 
 SPLITS = {"train": 4, "index": 2, "test": 1}
+SIZES = {"train": (800, 700), "index": (200, 150), "test": (200, 150)}
 PHOTOS_A_TAR = 6
 HURRY = DownloadSettings(
     connections=2, retries=3, backoff_seconds=0.01, longest_wait_seconds=0.05, timeout_seconds=10.0
@@ -63,7 +64,7 @@ def build_bucket(root: Path) -> dict[str, bytes]:
     for number, (split, tars) in enumerate(SPLITS.items()):
         for tar in range(tars):
             ids = [image_id(split, tar, photo) for photo in range(PHOTOS_A_TAR)]
-            contents = [jpeg(1000 * number + 100 * tar + photo, 480, 360) for photo in range(PHOTOS_A_TAR)]
+            contents = [jpeg(1000 * number + 100 * tar + photo, *SIZES[split]) for photo in range(PHOTOS_A_TAR)]
             members = {f"{i[0]}/{i[1]}/{i[2]}/{i}.jpg": data for i, data in zip(ids, contents, strict=True)}
             write_tar(root, f"{split}/images_{tar:03d}.tar", members)
             photos |= dict(zip(ids, contents, strict=True))
