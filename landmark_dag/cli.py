@@ -6,6 +6,7 @@ stderr and exit status 2. Modules that take long to import are imported by the c
 
 import json
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings import HomeSettings
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,39 +65,46 @@ def _json_option(command: Callable[..., None]) -> Callable[..., None]:
 @_json_option
 def demo(home: Path, as_json: bool) -> None:
     """Render photos of landmarks that never were, and materialize the whole graph on them."""
-    from landmark_dag.photos.rendering import render_once
+    from landmark_dag.photos.rendering import render_photos
     from landmark_dag.photos.rendering_settings import RenderingSettings
+    from landmark_dag.progress import ProgressBar
 
     photos = home.absolute() / "photos"
-    render_once(photos, RenderingSettings())
-    _run(photos, home, "demo", "", "", as_json)
+    if not photos.exists():
+        unfinished = photos.with_name(".photos.tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with ProgressBar() as bar:
+            render_photos(unfinished, RenderingSettings(), bar.count("rendering photos"))
+        unfinished.rename(photos)
+    _run(home, HomeSettings(str(photos), "demo"), as_json)
 
 
 @commands.command()
-@click.option("--photos", type=_FILE, required=True, help="folder with train/, index/ and query/")
+@click.option("--photos", required=True, help="folder with train/, index/, query/; or the root URL of a dataset")
 @click.option("--home", type=_FILE, help="folder that holds every result  [default: home/NAME of the photos]")
 @click.option("--backbone", default="", help="timm model  [default: the profile's]")
 @click.option("--weights", default="", help="its weights: safetensors, pth or `hub`  [default: the profile's]")
 @click.option("--profile", default="photos", show_default=True, help="settings: photos, demo or gldv2")
+@click.option("--shards", default="", help="shards of a dataset to use, such as train/000-009,index/000-001")
 @_json_option
-def run(photos: Path, home: Path | None, backbone: str, weights: str, profile: str, as_json: bool) -> None:
-    """Materialize the whole graph on photos of one's own; what is stored already is not computed again."""
+def run(photos: str, home: Path | None, backbone: str, weights: str, profile: str, shards: str, as_json: bool) -> None:
+    """Materialize the whole graph on photos; what is stored already is not computed again."""
+    if "://" not in photos:
+        photos = str(Path(photos).absolute())
     if weights and weights != "hub":
         weights = str(Path(weights).absolute())
-    _run(photos.absolute(), home or Path("home") / photos.absolute().name, profile, backbone, weights, as_json)
+    dataset = {"shards": shards.split(",")} if shards else {}
+    home = home or Path("home") / photos.rstrip("/").rsplit("/", 1)[-1]
+    _run(home, HomeSettings(photos, profile, backbone, weights, dataset), as_json)
 
 
-def _run(photos: Path, home: Path, profile: str, backbone: str, weights: str, as_json: bool) -> None:
+def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:
     """Prepare the home, run the pipeline under a progress bar, and print what came out."""
-    from landmark_dag.photos.folder import FolderSource
     from landmark_dag.pipeline import prepare_home, run_pipeline, summary
     from landmark_dag.progress import ProgressBar
-    from landmark_dag.settings import HomeSettings, profile_named
 
     started = time.monotonic()
-    home = home.absolute()
-    FolderSource(photos, profile_named(profile).photos_per_shard, home / "shards").check()
-    prepare_home(home, HomeSettings(str(photos), profile, backbone, weights))
+    prepare_home(home.absolute(), settings)
     with ProgressBar() as bar:
         run_pipeline(bar)
     result = summary(time.monotonic() - started)
@@ -126,8 +135,11 @@ def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> No
 
     check_writable(out)
     pairs, known = read_train_neighbours(neighbours), read_labels(labels)
-    refuse_strangers(neighbours, pairs["train_id"], labels, known["image_id"])
-    votes = votes_from_neighbours(pairs, known, k)
+    try:
+        votes = votes_from_neighbours(pairs, known, k)
+    except InputError:
+        refuse_strangers(neighbours, "train_id", labels, known["image_id"])
+        raise
     write_table_file(out, votes)
     summary = {
         "photos": len(votes),
@@ -169,6 +181,8 @@ def rerank(
 
     Files are .csv or .parquet, rows in any order; the more similar stands before the less similar.
     """
+    import polars as pl
+
     from landmark_dag.neighbour_files import read_neighbours, read_votes, refuse_strangers
     from landmark_dag.retrieval.ranking import inserted_ranking, sorted_ranking
     from landmark_dag.retrieval.settings import InsertSettings
@@ -178,14 +192,16 @@ def rerank(
     if not math.isfinite(threshold):
         raise InputError(f"The threshold is {threshold}; it must be a finite number.")
     lists, of_queries, of_index = read_neighbours(neighbours), read_votes(query_votes), read_votes(index_votes)
-    refuse_strangers(neighbours, lists["query_id"], query_votes, of_queries["image_id"])
-    refuse_strangers(neighbours, lists["index_id"], index_votes, of_index["image_id"])
-    ranking = sorted_ranking(lists, of_queries, of_index)
-    if step == "insert":
-        settings = InsertSettings(threshold=threshold, limit=limit)
-        ranking = inserted_ranking(ranking, of_queries, of_index, settings)
-    else:
-        ranking = ranking.filter(ranking["rank"] <= limit)
+    try:
+        if step == "insert":
+            settings = InsertSettings(threshold=threshold, limit=limit)
+            ranking = inserted_ranking(lists, of_queries, of_index, settings)
+        else:
+            ranking = sorted_ranking(lists, of_queries, of_index).filter(pl.col("rank") <= limit)
+    except InputError:
+        refuse_strangers(neighbours, "query_id", query_votes, of_queries["image_id"])
+        refuse_strangers(neighbours, "index_id", index_votes, of_index["image_id"])
+        raise
     write_table_file(out, ranking)
     reasons = dict(sorted(ranking["reason"].value_counts().iter_rows()))
     _show({"queries": ranking["query_id"].n_unique(), "rows": len(ranking), **reasons, "out": str(out)}, as_json)

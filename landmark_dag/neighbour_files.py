@@ -23,7 +23,7 @@ PLAIN_LABELS = Table("labels", LABELS.columns[:2], ("image_id",))
 
 
 def read_neighbours(path: Path) -> pl.DataFrame:
-    """Return tables.NEIGHBOURS in the file's row order, from `query_id,index_id,similarity`.
+    """Return tables.NEIGHBOURS, by query id, then rank, from `query_id,index_id,similarity` in any row order.
 
     Rank goes by similarity descending, ties by index id ascending. The file may hold the rank itself; it must
     then be 1, 2, 3 ... within a query and never rise in similarity. Raises InputError for these, and for a
@@ -34,14 +34,14 @@ def read_neighbours(path: Path) -> pl.DataFrame:
     if table is NEIGHBOURS:
         refuse_bad_ranks(path, frame)
         _refuse_rising_similarity(path, frame)
-        return frame
-    order = frame.with_row_index("row").sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
-    rank = order.select("row", rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id")).sort("row")
-    return frame.with_columns(rank["rank"]).select(list(NEIGHBOURS.schema))
+        return frame.sort("query_id", "rank")
+    frame = frame.sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id")
+    return frame.with_columns(rank=rank).select(list(NEIGHBOURS.schema))
 
 
 def read_train_neighbours(path: Path) -> pl.DataFrame:
-    """Return `image_id,train_id,similarity` in the file's row order; a pair may not stand twice."""
+    """Return `image_id,train_id,similarity`; a pair may not stand twice."""
     _, frame = read_table_file(path, TRAIN_NEIGHBOURS)
     refuse_repeats(path, frame, ["image_id", "train_id"])
     return frame
@@ -55,17 +55,20 @@ def read_labels(path: Path) -> pl.DataFrame:
 
 
 def read_votes(path: Path) -> pl.DataFrame:
-    """Return tables.VOTES in the file's row order; a photo may not stand twice."""
+    """Return tables.VOTES; a photo may not stand twice."""
     _, frame = read_table_file(path, VOTES)
     refuse_repeats(path, frame, ["image_id"])
     return frame
 
 
-def refuse_strangers(path: Path, photos: pl.Series, known_path: Path, known: pl.Series) -> None:
-    """Raise InputError naming the first row of `photos` (of the file `path`) that is not in `known`."""
-    strangers = photos.unique().to_frame("id").join(known.to_frame("id"), on="id", how="anti")["id"]
-    if len(strangers):
-        refuse_where(path, photos.is_in(strangers.implode()), photos, f"is not in {known_path}; add it there")
+def refuse_strangers(path: Path, column: str, known_path: Path, known: pl.Series) -> None:
+    """Raise InputError naming the first row of the neighbours in `path` whose `column` is not in `known`.
+
+    It reads the file again: call it when a stranger has been met, to say where it stands.
+    """
+    _, frame = read_table_file(path, UNRANKED_NEIGHBOURS, NEIGHBOURS, TRAIN_NEIGHBOURS)
+    photos = frame[column]
+    refuse_where(path, ~photos.is_in(known.implode()), photos, f"is not in {known_path}; add it there")
 
 
 def _refuse_rising_similarity(path: Path, frame: pl.DataFrame) -> None:

@@ -57,6 +57,8 @@ def first_hits(
     Query q's list is `positions[offsets[q]:offsets[q + 1]]`; its relevant photos, ascending and distinct, are
     `right[right_offsets[q]:right_offsets[q + 1]]`.
     """
+    if len(offsets) != len(right_offsets) or offsets[-1] != len(positions) or right_offsets[-1] != len(right):
+        raise ValueError("offsets, positions, right_offsets and right do not fit each other")
     hits = np.zeros(len(positions), dtype=np.bool_)
     _mark_hits(offsets, positions, right_offsets, right, np.zeros(len(right), dtype=np.bool_), hits)
     return hits

@@ -63,6 +63,7 @@ def sort_step(
     Returns `order` int64 (len(positions),), such that `positions[order]` holds the sorted lists under the
     same offsets, and the number of photos of the query's landmark in every list, int64 (queries,).
     """
+    _check_lists(offsets, positions, len(query_landmarks), len(index_landmarks))
     order = np.empty(len(positions), dtype=np.int64)
     same = np.empty(len(offsets) - 1, dtype=np.int64)
     _sort_lists(offsets, positions, query_landmarks, index_landmarks, order, same)
@@ -86,6 +87,7 @@ def insert_step(
     Returns offsets int64 (queries + 1,), positions int32, and for every row its row in the given lists,
     int64, or -1 where it was inserted. Time is linear in the lists, whatever the size of a landmark.
     """
+    _check_lists(offsets, positions, len(query_landmarks), len(groups.members))
     lengths = np.diff(offsets)
     longest_landmark = np.diff(groups.offsets).max(initial=0)
     width = int(min(settings.limit, lengths.max(initial=0) + longest_landmark))
@@ -113,6 +115,14 @@ def insert_step(
     return new_offsets, new_positions, source
 
 
+def _check_lists(offsets: NDArray[np.int64], positions: NDArray[np.int32], queries: int, index_size: int) -> None:
+    """Raise ValueError for lists that would make the compiled loops read outside their arrays."""
+    if len(offsets) != queries + 1 or offsets[0] != 0 or offsets[-1] != len(positions):
+        raise ValueError(f"{len(offsets)} offsets do not divide {len(positions)} rows among {queries} queries")
+    if len(positions) and not 0 <= positions.min() <= positions.max() < index_size:
+        raise ValueError(f"positions reach outside the index of {index_size} photos")
+
+
 def sorted_ranking(neighbours: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> pl.DataFrame:
     """Return the sorted ranking (tables.RANKING) of `neighbours` (tables.NEIGHBOURS) under the votes.
 
@@ -133,9 +143,9 @@ def inserted_ranking(
 ) -> pl.DataFrame:
     """Return the inserted ranking (tables.RANKING) that follows the sorted `ranking` under the same votes.
 
-    Inserted rows have a null similarity. Ties of confidence go by image id ascending. Raises InputError as
-    `sorted_ranking` does, for a limit under 1 or a threshold that is no number, and for a ranking that
-    these votes did not sort.
+    `ranking` may also be the neighbours themselves (tables.NEIGHBOURS): the lists are sorted first where they
+    are not. Inserted rows have a null similarity; ties of confidence go by image id ascending. Raises
+    InputError as `sorted_ranking` does, and for a limit under 1 or a threshold that is no number.
     """
     if settings.limit < 1:
         raise InputError(f"The limit is {settings.limit}; a list must keep at least one photo.")
@@ -143,26 +153,18 @@ def inserted_ranking(
         raise InputError(f"The threshold is {settings.threshold}; it must be a finite number.")
     lists = _read_lists(ranking, query_votes, index_votes)
     order, same = sort_step(lists.offsets, lists.positions, lists.query_landmarks, lists.index_landmarks)
-    moved = np.flatnonzero(order != np.arange(len(order)))
-    if len(moved):
-        query = lists.query_ids[_list_of(moved[0], lists.offsets)]
-        raise InputError(
-            f"The list of query {query} is not sorted by these votes; "
-            "use the votes that the sorted ranking was made with."
-        )
-    groups = group_by_landmark(lists.index_landmarks, lists.index_confidence)
     offsets, positions, source = insert_step(
         lists.offsets,
-        lists.positions,
+        lists.positions[order],
         same,
         lists.query_landmarks,
         lists.query_confidence,
-        groups,
+        group_by_landmark(lists.index_landmarks, lists.index_confidence),
         settings,
     )
-    before = _reasons(lists.offsets, same)
-    reasons = np.where(source < 0, np.int8(2), before[source] if len(before) else np.int8(2))
-    return lists.ranking(offsets, positions, source, reasons)
+    # The extra last entry answers for inserted rows, whose source is -1.
+    reasons = np.append(_reasons(lists.offsets, same), np.int8(2))[source]
+    return lists.ranking(offsets, positions, np.append(order, -1)[source], reasons)
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +205,7 @@ class _Lists:
 
 def _read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> _Lists:
     """Turn lists (query_id, rank, index_id, similarity) and votes into integers; see `sorted_ranking`."""
-    frame = frame.select("query_id", "rank", "index_id", "similarity").sort(["query_id", "rank"])
+    frame = _in_order(frame.select("query_id", "rank", "index_id", "similarity"))
     index_votes = index_votes.sort("image_id").with_row_index("position")
     joined = frame.join(
         index_votes.select(pl.col("image_id").alias("index_id"), pl.col("position").cast(pl.Int32)),
@@ -230,6 +232,14 @@ def _read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.
     )
     _refuse_bad_lists(lists, joined["rank"].to_numpy())
     return lists
+
+
+def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return `frame` by query id, then rank; a stored one already is, and comparing is cheaper than sorting."""
+    query, rank = frame["query_id"], frame["rank"]
+    before, rank_before = query.shift(1), rank.shift(1)
+    ascending = (before < query) | ((before == query) & (rank_before < rank))
+    return frame if ascending.all() else frame.sort("query_id", "rank")
 
 
 def _refuse_missing(joined: pl.DataFrame, column: str, id_column: str, what: str) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.ranking import group_by_landmark, inserted_ranking, sorted_ranking
+from landmark_dag.retrieval.ranking import group_by_landmark, inserted_ranking, sort_step, sorted_ranking
 from landmark_dag.retrieval.settings import InsertSettings
 from landmark_dag.tables import NEIGHBOURS, RANKING, VOTES
 from tests.retrieval import oracles
@@ -65,7 +65,9 @@ def test_both_steps_are_those_of_the_oracle(case, random, threshold: float, limi
     ranking = sorted_ranking(neighbours, *frames)
     assert ranking.schema == RANKING.schema
     assert rows_of(ranking) == {q: oracles.sort_step(q, lists[q], query_votes, index_votes) for q in sorted(lists)}
-    inserted = inserted_ranking(ranking, *frames, InsertSettings(threshold=threshold, limit=limit))
+    insert = InsertSettings(threshold=threshold, limit=limit)
+    inserted = inserted_ranking(ranking, *frames, insert)
+    assert inserted.equals(inserted_ranking(neighbours, *frames, insert))
     assert inserted.schema == RANKING.schema
     assert rows_of(inserted) == {
         q: oracles.insert_step(q, lists[q], query_votes, index_votes, threshold, limit) for q in sorted(lists)
@@ -129,15 +131,16 @@ def test_ranks_with_a_gap_are_refused() -> None:
         sorted_ranking(frame, *votes)
 
 
-def test_a_ranking_that_other_votes_sorted_is_refused() -> None:
-    index_votes = votes_frame({"a": (2, 0.9), "b": (1, 0.2)})
-    ranking = sorted_ranking(neighbours_frame({"q": ["a", "b"]}), votes_frame({"q": (2, 0.3)}), index_votes)
-    with pytest.raises(InputError, match="list of query q is not sorted by these votes"):
-        inserted_ranking(ranking, votes_frame({"q": (1, 0.3)}), index_votes, InsertSettings())
-
-
 @pytest.mark.parametrize("bad", [InsertSettings(limit=0), InsertSettings(threshold=float("nan"))])
 def test_settings_that_make_no_list_are_refused(bad: InsertSettings) -> None:
     votes = votes_frame({"q": (1, 0.3)}), votes_frame({"a": (2, 0.9)})
     with pytest.raises(InputError, match="must"):
         inserted_ranking(RANKING.empty(), *votes, bad)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "positions"), [([0, 1, 2], [0, 0]), ([0, 1], [0, 1]), ([0, 2], [0, 2]), ([0, 1], [-1])]
+)
+def test_lists_that_reach_outside_their_arrays_are_refused(offsets: list[int], positions: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"offsets do not divide|outside the index"):
+        sort_step(np.array(offsets), np.array(positions, np.int32), np.array([1]), np.array([1, 1]))
