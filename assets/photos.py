@@ -9,9 +9,9 @@ import polars as pl
 from assets.steps import OWNERS, Metadata, materialize_stored, table_metadata
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, write_table
+from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
 from resources.photo_source import PhotoSourceResource
-from resources.store import Store, digest
+from resources.store import Store
 
 _PURPOSE = {"train": "labelled with a landmark", "index": "to be searched", "query": "to search with"}
 
@@ -40,9 +40,9 @@ def _photos(split: str) -> dg.AssetsDefinition:
             """Return the digest of the shard's manifest, made anew only if the source lists other files."""
             listed = store.version(store.path(f"{split}/unreadable", shard)) == source.version(split, shard)
             if listed:
-                return digest(store.read(f"{split}/photos", MANIFEST, shard).rows())
+                return content_version(store.read(f"{split}/photos", MANIFEST, shard))
             built[shard] = build_manifest(source.locations(split, shard))
-            return digest(built[shard][0].rows())
+            return content_version(built[shard][0])
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
             manifest, unreadable = built[shard]
@@ -94,4 +94,4 @@ def train_labels(
         write_table(path, LABELS, labels, version)
         return {"dagster/row_count": labels.height, "landmarks": labels["landmark_id"].n_unique()}
 
-    return materialize_stored(context, store, compute, source=lambda shard: digest(labels.rows()))
+    return materialize_stored(context, store, compute, source=lambda shard: content_version(labels))

@@ -32,7 +32,8 @@ def defs() -> dg.Definitions:
             "photo_source": PhotoSourceResource(
                 photos=os.environ.get("LANDMARK_PHOTOS") or read_home_settings(home).photos,
                 photos_per_shard=active_profile().photos_per_shard,
-                memory=str(home / "shards"),
+                dataset=dict(read_home_settings(home).dataset),
+                home=str(home),
             ),
             "accelerator": Accelerator(device=os.environ.get("LANDMARK_DEVICE", "auto")),
         },

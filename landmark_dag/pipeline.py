@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import dagster as dg
 
 from landmark_dag.settings import HomeSettings, home_folder, write_home_settings
+from resources.photo_source import PhotoSourceResource, photo_source
 
 
 class Watcher(Protocol):
@@ -36,8 +37,9 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 def prepare_home(home: Path, settings: HomeSettings) -> None:
     """Make `home` a home folder with these settings, and this process's LANDMARK_HOME and DAGSTER_HOME.
 
-    Raises InputError when it already holds the results of other photos.
+    Raises InputError when it already holds the results of other photos, or the photos are not as they must be.
     """
+    photo_source(settings.photos, settings.resolved_profile().photos_per_shard, dict(settings.dataset), home).check()
     write_home_settings(home, settings)
     instance = home / "dagster"
     instance.mkdir(exist_ok=True)
@@ -55,7 +57,6 @@ def run_pipeline(watcher: Watcher) -> None:
     from landmark_dag import definitions as location
     from landmark_dag.automation import JOBS, unregistered
     from landmark_dag.photos.source import SPLITS
-    from resources.photo_source import PhotoSourceResource
 
     definitions = location.defs()
     photo_source = (definitions.resources or {})["photo_source"]

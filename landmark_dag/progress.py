@@ -1,5 +1,6 @@
 """Progress of a pipeline on a terminal: one bar on stderr, a line for every warning."""
 
+from collections.abc import Callable
 from types import TracebackType
 
 from rich.console import Console
@@ -32,6 +33,12 @@ class ProgressBar:
     ) -> None:
         """Stop drawing; the last state stays on the terminal."""
         self._progress.stop()
+
+    def count(self, description: str) -> Callable[[int, int], None]:
+        """Return what shows under `description` how many of how many things are done."""
+        return lambda done, total: self._progress.update(
+            self._task, description=description, completed=done, total=total
+        )
 
     def begin(self, steps: int) -> None:
         """Start over with so many steps."""

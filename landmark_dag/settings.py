@@ -5,6 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from landmark_dag.cleaning.settings import (
     CandidateSettings,
@@ -75,6 +76,7 @@ class HomeSettings:
     profile: str = "photos"
     backbone: str = ""
     weights: str = ""
+    dataset: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved_profile(self) -> Profile:
         """Return the profile, with the backbone and weights of this home in place of the profile's."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
+from landmark_dag.files import fingerprint, replacing
 
 FORMAT_VERSION = 1
 """Version of every file the store writes; it stands in each file's metadata."""
@@ -203,6 +203,11 @@ def write_table(path: Path, table: Table, frame: pl.DataFrame, version: str) -> 
     frame = table.conform(frame, f"the {table.name} to be stored at {path}")
     with replacing(path) as temporary:
         frame.write_parquet(temporary, metadata={_FORMAT_KEY: str(FORMAT_VERSION), _VERSION_KEY: version})
+
+
+def content_version(frame: pl.DataFrame) -> str:
+    """Return the fingerprint of the frame's columns and values, row by row."""
+    return fingerprint(frame.write_csv().encode())
 
 
 def read_table(path: Path, table: Table) -> pl.DataFrame:

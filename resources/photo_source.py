@@ -1,6 +1,7 @@
 """The photo source resource: where photos, labels and ground truth come from."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,18 +11,33 @@ from landmark_dag.photos.source import PhotoSource
 
 
 class PhotoSourceResource(dg.ConfigurableResource):
-    """A folder of photos of one's own, cut into shards."""
+    """A folder of photos of one's own, or a dataset in the layout of the Google Landmarks Dataset v2."""
 
-    photos: str = Field(description="folder with train/, index/, query/ and perhaps ground_truth/")
-    photos_per_shard: int = Field(description="photos in a full shard")
-    memory: str = Field(description="folder that remembers which photo belongs to which shard")
+    photos: str = Field(description="folder with train/, index/ and query/; or the root URL of a dataset")
+    photos_per_shard: int = Field(description="photos in a full shard of a folder")
+    dataset: dict[str, Any] = Field(default={}, description="settings of a dataset, as Gldv2Settings names them")
+    home: str = Field(description="folder that remembers shards and keeps what is downloaded")
 
     def source(self) -> PhotoSource:
-        """Return the source; raises InputError when no photos are set or the folder is not as it must be."""
-        from landmark_dag.photos.folder import FolderSource
-
+        """Return the source; raises InputError when no photos are set or they are not as they must be."""
         if not self.photos:
             raise InputError(
                 "No photos are set: run `landmark-dag run --photos DIR`, or set LANDMARK_PHOTOS to the folder."
             )
-        return FolderSource(Path(self.photos), self.photos_per_shard, Path(self.memory))
+        return photo_source(self.photos, self.photos_per_shard, self.dataset, Path(self.home))
+
+
+def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], home: Path) -> PhotoSource:
+    """Return the source that `photos` names: a dataset if it is a URL, else a folder."""
+    from landmark_dag.photos.folder import FolderSource
+    from landmark_dag.photos.gldv2 import Gldv2Source
+    from landmark_dag.photos.settings import DownloadSettings, Gldv2Settings
+
+    if "://" not in photos:
+        return FolderSource(Path(photos), photos_per_shard, home / "shards")
+    try:
+        download = DownloadSettings(**dataset.get("download", {}))
+        settings = Gldv2Settings(base_url=photos, **{**dataset, "download": download})
+    except TypeError as error:
+        raise InputError(f"The dataset settings of {home / 'settings.json'} are wrong: {error}.") from error
+    return Gldv2Source(settings, home / "downloads")

@@ -110,7 +110,8 @@ def test_both_load_targets_name_the_same_module_and_location() -> None:
 
 
 def test_the_three_packages_are_those_of_this_repository() -> None:
-    code = "import assets, resources, landmark_dag, json; print(json.dumps([m.__file__ for m in (assets, resources, landmark_dag)]))"
+    names = "assets, resources, landmark_dag"
+    code = f"import json, {names}; print(json.dumps([m.__file__ for m in ({names})]))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert [Path(file).parents[1] for file in json.loads(found.stdout)] == [ROOT] * 3
 

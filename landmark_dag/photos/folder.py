@@ -38,6 +38,11 @@ class FolderSource(PhotoSource):
         remembered = self._remembered(split, self._scan(split))
         return [_key(shard) for shard in remembered["shard"].unique().sort()]
 
+    def check(self) -> None:
+        """Raise InputError unless every split is as it must be; nothing is remembered."""
+        for split in SPLITS:
+            self._scan(split)
+
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
         """Return the shard's photos sorted by image id; one that is gone from disk has size 0."""
         found = self._scan(split)

@@ -29,6 +29,11 @@ class Gldv2Source(PhotoSource):
     settings: Gldv2Settings
     cache: Path
 
+    def check(self) -> None:
+        """Raise InputError unless the settings name shards that there are."""
+        for split in SPLITS:
+            self.shards(split)
+
     def shards(self, split: str) -> list[str]:
         """Return the split's shards that settings.shards names, or all of them when it names none."""
         chosen = set(self.settings.shards)

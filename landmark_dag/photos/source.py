@@ -25,6 +25,10 @@ class PhotoLocation:
 class PhotoSource(Protocol):
     """A place that photos come from. Every method raises InputError when the place is not as it must be."""
 
+    def check(self) -> None:
+        """Raise InputError unless every split is as it must be; nothing is fetched or remembered."""
+        ...
+
     def shards(self, split: str) -> list[str]:
         """Return the keys of the split's shards, in order; keys stay valid while photos are added."""
         ...

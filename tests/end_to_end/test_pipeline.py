@@ -1,0 +1,155 @@
+"""The whole graph as a user runs it: `landmark-dag run` on a small rendered set of photos."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+import pytest
+from PIL import Image
+
+from landmark_dag.photos.rendering import render_photos
+from landmark_dag.photos.rendering_settings import RenderingSettings
+from landmark_dag.retrieval.embeddings import read_embeddings
+from landmark_dag.tables import CLEANED_DATASET, RANKING, RETRIEVAL_METRICS, UNREADABLE, read_table
+
+SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
+COMMAND = str(Path(sys.executable).with_name("landmark-dag"))
+
+
+def landmark_dag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANDMARK_", "DAGSTER_"))}
+    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment)
+
+
+@dataclass
+class Run:
+    photos: Path
+    home: Path
+    result: dict
+    stderr: str
+
+    @property
+    def store(self) -> Path:
+        return self.home / "store"
+
+
+def run(photos: Path, home: Path) -> Run:
+    done = landmark_dag("run", "--photos", photos, "--home", home, "--profile", "demo", "--json")
+    assert done.returncode == 0, done.stderr
+    return Run(photos, home, json.loads(done.stdout), done.stderr)
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run over photos with, among good ones, each kind of bad one."""
+    root = tmp_path_factory.mktemp("pipeline")
+    render_photos(root / "photos", SMALL)
+    good = next((root / "photos" / "index").iterdir())
+    (root / "photos" / "index" / "text.jpg").write_text("not a photo")
+    (root / "photos" / "index" / "truncated.jpg").write_bytes(good.read_bytes()[:2000])
+    Image.new("RGB", (1, 1)).save(root / "photos" / "index" / "dot.png")
+    alone = root / "photos" / "train" / "a_landmark_with_one_photo"
+    alone.mkdir()
+    shutil.copy(good, alone / "alone.jpg")
+    return run(root / "photos", root / "home")
+
+
+def test_the_result_tells_metrics_cleaning_and_where_the_gallery_lies(first: Run) -> None:
+    assert set(first.result) == {"map_at_100", "cleaning", "home", "gallery", "seconds"}
+    assert list(first.result["map_at_100"]) == ["knn", "sorted", "inserted"]
+    assert all(0 < value <= 100 for value in first.result["map_at_100"].values())
+    assert 0 < first.result["cleaning"]["kept"] < first.result["cleaning"]["photos"] == 49
+    assert "<html" in Path(first.result["gallery"]).read_text()
+
+
+def test_unreadable_photos_are_listed_with_the_reason_and_no_other_is_lost(first: Run) -> None:
+    unreadable = read_table(first.store / "index/unreadable/0000.parquet", UNREADABLE)
+    assert set(unreadable["image_id"]) == {"text", "truncated", "dot"}
+    assert all(unreadable["reason"])
+    embedded = read_embeddings(first.store / "index/embeddings/0000.arrow").image_ids
+    assert len(embedded) == SMALL.index_photos
+
+
+def test_a_landmark_with_one_photo_is_not_kept(first: Run) -> None:
+    assert "alone" not in set(read_table(first.store / "cleaned_dataset.parquet", CLEANED_DATASET)["image_id"])
+
+
+def test_an_index_shorter_than_the_lists_is_told(first: Run) -> None:
+    assert "The index holds 40 photos" in first.stderr
+    ranking = read_table(first.store / "inserted_ranking/0000.parquet", RANKING)
+    assert ranking.group_by("query_id").len()["len"].unique().to_list() == [40]
+
+
+def test_stored_metrics_are_those_printed(first: Run) -> None:
+    metrics = read_table(first.store / "retrieval_metrics.parquet", RETRIEVAL_METRICS).filter(usage="all")
+    assert dict(metrics.select("step", "map_at_100").iter_rows()) == first.result["map_at_100"]
+
+
+def test_every_shard_shows_as_materialized_in_dagster(first: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", str(first.home / "dagster"))
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_materialized_partitions(dg.AssetKey("inserted_ranking")) == {"0000"}
+        assert {run.status for run in instance.get_runs()} == {dg.DagsterRunStatus.SUCCESS}
+
+
+def test_a_second_run_writes_nothing(first: Run) -> None:
+    before = {path: path.stat().st_mtime_ns for path in first.store.rglob("*") if path.is_file()}
+    again = run(first.photos, first.home)
+    assert again.result["map_at_100"] == first.result["map_at_100"]
+    assert {path: path.stat().st_mtime_ns for path in first.store.rglob("*") if path.is_file()} == before
+
+
+def test_more_index_photos_make_a_new_shard_and_the_ranking_of_a_build_from_nothing(
+    first: Run, tmp_path: Path
+) -> None:
+    shutil.copytree(first.photos, tmp_path / "photos")
+    shutil.copytree(first.home, tmp_path / "home")
+    for number, photo in enumerate(sorted((first.photos / "query").iterdir())[:3]):
+        shutil.copy(photo, tmp_path / "photos" / "index" / f"new{number}.jpg")
+    settings = tmp_path / "home" / "settings.json"
+    settings.write_text(settings.read_text().replace(str(first.photos), str(tmp_path / "photos")))
+    grown = run(tmp_path / "photos", tmp_path / "home")
+    assert read_embeddings(grown.store / "index/embeddings/0001.arrow").image_ids == ["new0", "new1", "new2"]
+    anew = run(tmp_path / "photos", tmp_path / "anew")
+    for name in ("knn_graph", "sorted_ranking", "inserted_ranking"):
+        frames = [pl.read_parquet(home.store / name / "0000.parquet") for home in (grown, anew)]
+        assert frames[0].equals(frames[1]), name
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda photos: shutil.rmtree(photos), "There is no photo folder"),
+        (lambda photos: shutil.rmtree(photos / "train"), "has no folder train/"),
+        (lambda photos: [path.unlink() for path in (photos / "query").iterdir()], "holds no photo"),
+        (
+            lambda photos: shutil.copy(next((photos / "index").iterdir()), photos / "index" / "sub"),
+            "have the same image id",
+        ),
+    ],
+    ids=["no folder", "no train", "no query photo", "one id twice"],
+)
+def test_bad_photos_end_in_one_sentence_and_leave_what_is_stored(first: Run, tmp_path: Path, make, sentence) -> None:
+    photos, home = tmp_path / "photos", tmp_path / "home"
+    shutil.copytree(first.photos, photos)
+    (photos / "index" / "sub").mkdir()
+    shutil.copytree(first.home, home)
+    settings = home / "settings.json"
+    settings.write_text(settings.read_text().replace(str(first.photos), str(photos)))
+    before = contents(home / "store")
+    make(photos)
+    done = landmark_dag("run", "--photos", photos, "--home", home, "--profile", "demo")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert contents(home / "store") == before
