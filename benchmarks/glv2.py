@@ -15,6 +15,14 @@ def zipf_landmarks(count: int, generator: np.random.Generator) -> np.ndarray:
     return np.searchsorted(np.cumsum(weights / weights.sum()), generator.random(count)).astype(np.int64)
 
 
+def distinct(row: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Replace repeated positions of a list of the index until there are none."""
+    while len(first := np.unique(row, return_index=True)[1]) < len(row):
+        repeated = np.setdiff1d(np.arange(len(row)), first)
+        row[repeated] = generator.integers(0, INDEX, len(repeated))
+    return row
+
+
 def image_ids(count: int, seed: int) -> pl.Series:
     """Return `count` distinct ids of 16 hexadecimal digits, ascending."""
     numbers = np.sort(np.random.default_rng(seed).choice(2**24, count, replace=False))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.glv2 import INDEX, LANDMARKS, QUERIES, image_ids, zipf_landmarks
+from benchmarks.glv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
 from landmark_dag.retrieval.ranking import group_by_landmark, insert_step, sort_step
 from landmark_dag.retrieval.settings import InsertSettings
 from landmark_dag.table_files import write_table_file
@@ -36,7 +36,7 @@ def make_case(queries: int) -> dict[str, np.ndarray]:
             members = groups.members[groups.offsets[group[query]] : groups.offsets[group[query] + 1]]
             chosen = generator.permutation(members[:500])[: NEIGHBOURS // 2]
             positions[query, generator.permutation(NEIGHBOURS)[: len(chosen)]] = chosen
-        positions[query] = _distinct(positions[query], generator)
+        positions[query] = distinct(positions[query], generator)
     return {
         "positions": positions,
         "query_landmarks": query_landmarks,
@@ -44,14 +44,6 @@ def make_case(queries: int) -> dict[str, np.ndarray]:
         "index_landmarks": index_landmarks,
         "index_confidence": generator.random(INDEX, dtype=np.float32),
     }
-
-
-def _distinct(row: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Replace repeated positions of a list until there are none."""
-    while len(first := np.unique(row, return_index=True)[1]) < len(row):
-        repeated = np.setdiff1d(np.arange(len(row)), first)
-        row[repeated] = generator.integers(0, INDEX, len(repeated))
-    return row
 
 
 def ours(case: dict[str, np.ndarray]) -> np.ndarray:
