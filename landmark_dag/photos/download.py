@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import fsspec
 import requests
@@ -188,14 +189,24 @@ def _fsspec_answer(url: str, offset: int, settings: DownloadSettings) -> Iterato
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
         total = int(filesystem.size(path))
-        with filesystem.open(path, "rb") as remote:
-            start = offset if offset <= total else 0
-            remote.seek(start)
-            yield _Answer(start, total, iter(lambda: remote.read(_CHUNK), b""))
+        remote = filesystem.open(path, "rb")
     except FileNotFoundError:
         raise NotOnServer(f"{url} does not exist; check the base URL.") from None
     except (ImportError, ValueError, PermissionError) as error:
         raise DownloadError(f"{url} cannot be fetched: {error}.") from error
+    except OSError as error:
+        raise _TryAgain(str(error) or type(error).__name__) from error
+    with remote:
+        start = offset if offset <= total else 0
+        yield _Answer(start, total, _pieces(remote, start))
+
+
+def _pieces(remote: BinaryIO, start: int) -> Iterator[bytes]:
+    """Yield what `remote` holds from `start` on."""
+    try:
+        remote.seek(start)
+        while piece := remote.read(_CHUNK):
+            yield piece
     except OSError as error:
         raise _TryAgain(str(error) or type(error).__name__) from error
 

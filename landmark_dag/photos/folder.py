@@ -16,6 +16,7 @@ from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
 from landmark_dag.tables import FORMAT_VERSION, LABELS
 
 _FORMAT_KEY = "landmark_dag.format"
+_DIGITS = 4
 _REMEMBERED = pl.Schema({"image_id": pl.String(), "shard": pl.Int32(), "path": pl.String()})
 
 
@@ -47,7 +48,7 @@ class FolderSource(PhotoSource):
         """Return the shard's photos sorted by image id; one that is gone from disk has size 0."""
         found = self._scan(split)
         remembered = self._remembered(split, found)
-        members = remembered.filter(pl.col("shard").map_elements(_key, pl.String) == shard)
+        members = remembered.filter(pl.col("shard").cast(pl.String).str.zfill(_DIGITS) == shard)
         if members.is_empty():
             raise InputError(
                 f"{self.root / split} has no shard {shard!r}; run without it, or list the shards anew."
@@ -184,7 +185,7 @@ def _location(image_id: str, path: Path) -> PhotoLocation:
 
 
 def _key(shard: int) -> str:
-    return f"{shard:04d}"
+    return f"{shard:0{_DIGITS}d}"
 
 
 def _read_memory(file: Path) -> pl.DataFrame:

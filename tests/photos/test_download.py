@@ -8,6 +8,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -222,6 +223,27 @@ def test_any_fsspec_root_is_fetched_and_resumed(tmp_path: Path) -> None:
     assert fetch("memory://bucket/x.tar", tmp_path / "x.tar", HURRY, MD5).read_bytes() == CONTENT
     with pytest.raises(NotOnServer, match="does not exist"):
         fetch("memory://bucket/y.tar", tmp_path / "y.tar", HURRY)
+    memory.rm("/bucket", recursive=True)
+
+
+def test_a_root_that_fails_midway_is_asked_again_and_a_full_disk_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/bucket/x.tar", CONTENT)
+    read, failing = MemoryFile.read, [True, False, True]
+
+    def flaky(file: MemoryFile, size: int = -1) -> bytes:
+        if file.tell() > 100_000 and failing and failing.pop():
+            raise OSError("connection lost")
+        return bytes(read(file, size))
+
+    monkeypatch.setattr(MemoryFile, "read", flaky)
+    assert fetch("memory://bucket/x.tar", tmp_path / "x.tar", HURRY, MD5).read_bytes() == CONTENT
+    assert not failing
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
+    with pytest.raises(DownloadError, match=r"has 1000 bytes free, the download needs 300000; make room and run"):
+        fetch("memory://bucket/x.tar", tmp_path / "y.tar", HURRY, MD5)
     memory.rm("/bucket", recursive=True)
 
 
