@@ -25,7 +25,7 @@ def config_of(defaults: Any) -> Any:
             annotation, description = typing.get_args(annotation)[:2]
         default = getattr(defaults, field.name)
         if typing.get_origin(annotation) is tuple:
-            annotation, default = list[typing.get_args(annotation)[0]], list(default)  # type: ignore[misc]
+            annotation, default = list[typing.get_args(annotation)[0]], list(default)
         fields[field.name] = (annotation, pydantic.Field(default=default, description=description))
 
     def settings(self: dg.Config) -> Any:

@@ -13,11 +13,13 @@ from assets.steps import (
     every,
     every_shard,
     materialize_stored,
+    picture_metadata,
     table_metadata,
 )
 from landmark_dag.files import fingerprint
 from landmark_dag.tables import (
     LABELS,
+    MANIFEST,
     NEIGHBOURS,
     RANKING,
     RECOGNITION_METRICS,
@@ -124,3 +126,40 @@ def submission(context: dg.AssetExecutionContext, store: Store) -> dg.Materializ
         return {"file": dg.MetadataValue.path(target), "queries": ranking["query_id"].n_unique()}
 
     return materialize_stored(context, store, compute, inputs=_SUBMISSION)
+
+
+_GALLERY = [
+    *_LISTS,
+    every("query/votes", "query"),
+    Upstream("train/labels"),
+    every("query/photos", "query"),
+    every("index/photos", "index"),
+]
+
+
+@dg.asset(deps=deps(_GALLERY), kinds={"html"}, **_COMMON)
+def gallery(context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store) -> dg.MaterializeResult:
+    """One HTML page: every query with its lists after kNN, sort-step and insert-step."""
+    from landmark_dag.evaluation import gallery as science
+    from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+    from landmark_dag.evaluation.pictures import step_bars
+
+    solution = photo_source.source().retrieval_ground_truth()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        built = science.build_gallery(
+            _rankings(context, store),
+            store.read_shards("query/votes", VOTES, every_shard(context, "query")),
+            dict(store.read("train/labels", LABELS).select("landmark_id", "landmark").unique().iter_rows()),
+            store.read_shards("query/photos", MANIFEST, every_shard(context, "query")),
+            store.read_shards("index/photos", MANIFEST, every_shard(context, "index")),
+            read_retrieval_ground_truth(solution) if solution else None,
+        )
+        pictures = {"mAP@100 after each step": step_bars(means)} if (means := built.mean_average_precision) else {}
+        target = path.with_suffix(".html")
+        size = science.render_gallery(target, built, pictures=pictures)
+        store.write_record(path, version, {"file": target.name})
+        sheet = picture_metadata(science.contact_sheet(built, limit=100_000))
+        return {"page": dg.MetadataValue.path(target), "bytes": size, "queries": built.query_count, "sheet": sheet}
+
+    return materialize_stored(context, store, compute, inputs=_GALLERY, source=lambda shard: _file_version(solution))

@@ -13,6 +13,9 @@ from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, w
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
+UNREADABLE_WARNING, UNREADABLE_FAILURE = 0.01, 0.2
+"""Shares of unreadable photos above which the check warns, and fails."""
+
 _PURPOSE = {"train": "labelled with a landmark", "index": "to be searched", "query": "to search with"}
 
 
@@ -36,16 +39,19 @@ def _photos(split: str) -> dg.AssetsDefinition:
         source = photo_source.source()
         built: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
 
-        def contents(shard: str) -> str:
-            """Return the digest of the shard's manifest, made anew only if the source lists other files."""
-            listed = store.version(store.path(f"{split}/unreadable", shard)) == source.version(split, shard)
-            if listed:
-                return content_version(store.read(f"{split}/photos", MANIFEST, shard))
+        def build(shard: str) -> tuple[pl.DataFrame, pl.DataFrame]:
             built[shard] = build_manifest(source.locations(split, shard))
-            return content_version(built[shard][0])
+            return built[shard]
+
+        def contents(shard: str) -> str:
+            """Return the version of the shard's manifest, made anew only if the source lists other files."""
+            stored = store.path(f"{split}/photos", shard).exists()
+            if stored and store.version(store.path(f"{split}/unreadable", shard)) == source.version(split, shard):
+                return content_version(store.read(f"{split}/photos", MANIFEST, shard))
+            return content_version(build(shard)[0])
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
-            manifest, unreadable = built[shard]
+            manifest, unreadable = built.get(shard) or build(shard)
             before = store.read(f"{split}/photos", MANIFEST, shard) if path.exists() else MANIFEST.empty()
             changes = manifest_changes(before, manifest)
             write_table(path, MANIFEST, manifest, version)
@@ -74,6 +80,36 @@ def _bullets(unreadable: Iterable[dict[str, str]]) -> str:
 
 
 train_photos, index_photos, query_photos = (_photos(split) for split in SPLITS)
+
+
+def _readable(split: str) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=[split, "photos"],
+        name="readable",
+        description=(
+            f"Warns when over {UNREADABLE_WARNING:.0%} of the {split} photos are unreadable, fails over "
+            f"{UNREADABLE_FAILURE:.0%}. Look at the reasons in the asset's metadata and bring the files anew."
+        ),
+    )
+    def readable(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+        shards = [
+            shard
+            for shard in SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
+            if store.path(f"{split}/photos", shard).exists()
+        ]
+        unreadable = store.read_shards(f"{split}/unreadable", UNREADABLE, shards).height
+        total = unreadable + store.read_shards(f"{split}/photos", MANIFEST, shards).height
+        share = unreadable / max(total, 1)
+        return dg.AssetCheckResult(
+            passed=share <= UNREADABLE_WARNING,
+            severity=dg.AssetCheckSeverity.ERROR if share > UNREADABLE_FAILURE else dg.AssetCheckSeverity.WARN,
+            metadata={"unreadable": unreadable, "photos": total, "share": share},
+        )
+
+    return readable
+
+
+train_readable, index_readable, query_readable = (_readable(split) for split in SPLITS)
 
 
 @dg.asset(

@@ -1,5 +1,6 @@
 """What every step does: declare inputs once, skip what is stored, compute the rest, report what was done."""
 
+import base64
 import dataclasses
 import time
 import warnings
@@ -128,6 +129,11 @@ def _last_metadata(context: dg.AssetExecutionContext, shard: str) -> Metadata:
     ).records
     last = records[0].asset_materialization if records else None
     return {**(last.metadata if last else {}), "seconds": 0.0}
+
+
+def picture_metadata(png: bytes) -> dg.MetadataValue:
+    """Return a picture as metadata that the UI shows in place."""
+    return dg.MetadataValue.md(f"![picture](data:image/png;base64,{base64.b64encode(png).decode()})")
 
 
 def table_metadata(table: Table) -> Metadata:

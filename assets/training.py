@@ -5,11 +5,12 @@ from pathlib import Path
 import dagster as dg
 
 from assets.configs import ModelConfig
-from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored
+from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata
 from landmark_dag.tables import CLEANED_DATASET, MANIFEST
 from resources.accelerator import Accelerator
 from resources.store import Store
 
+_CURVES = ("loss", "accuracy", "learning_rate")
 _TRAINED_MODEL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
 
 
@@ -25,6 +26,7 @@ def trained_model(
     context: dg.AssetExecutionContext, config: ModelConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """The network that embeds photos: weights, configuration, history and curves."""
+    from landmark_dag.evaluation.pictures import training_curve
     from landmark_dag.training.train import train_model
 
     network, training = config.network.settings(), config.training.settings()
@@ -37,6 +39,7 @@ def trained_model(
             folder, manifest, cleaned, network, training, accelerator.torch_device(), context.log.info
         )
         store.write_record(path, version, {"folder": str(folder.relative_to(store.root))})
-        return {"model": fingerprint, "photos": cleaned.height, **history[-1]}
+        curves = {f"{value} curve": picture_metadata(training_curve(history, value)) for value in _CURVES}
+        return {"model": fingerprint, "photos": cleaned.height, **history[-1], **curves}
 
     return materialize_stored(context, store, compute, inputs=_TRAINED_MODEL, settings=[network, training])

@@ -20,10 +20,10 @@ from resources.store import Store
 def defs() -> dg.Definitions:
     """Return the definitions for the home folder of this process (LANDMARK_HOME)."""
     home = home_folder()
+    stages = [assets.photos, assets.cleaning, assets.training, assets.retrieval, assets.evaluation]
     return dg.Definitions(
-        assets=dg.load_assets_from_modules(
-            [assets.photos, assets.cleaning, assets.training, assets.retrieval, assets.evaluation]
-        ),
+        assets=dg.load_assets_from_modules(stages),
+        asset_checks=dg.load_asset_checks_from_modules(stages),
         jobs=JOBS,
         sensors=[new_shards],
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
