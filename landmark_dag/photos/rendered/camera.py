@@ -94,7 +94,8 @@ def draw_surface(canvas: np.ndarray, surface: Surface, camera: Camera, night: bo
     if right <= left or bottom <= top:
         return
     level = _level(surface, pixels, whole)
-    to_pixels = _shift(-left, -top) @ _homography(surface, camera, level)
+    # OpenCV counts from the middle of the first pixel, the homography from its corner.
+    to_pixels = _shift(-left - 0.5, -top - 0.5) @ _homography(surface, camera, level) @ _shift(0.5, 0.5)
     layer = cv2.warpPerspective(level_picture(surface, level, night), to_pixels, (right - left, bottom - top))
     if not whole:
         layer[~_in_front(to_pixels, right - left, bottom - top)] = 0
