@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
@@ -107,7 +108,7 @@ def _search(
     blocks: Blocks,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Search one block of queries; `error` float64 (q,) bounds the fast product's error for each."""
-    size = min(len(index), k + max(64, k // 4))
+    size = min(len(index), k + max(16, k // 8))
     shortlist = _shortlist_by_scan if device.type == "cpu" else _shortlist_by_sort
     candidates, cut = shortlist(_float32(queries, device), index, size, blocks)
     similarity, positions = _rescore(queries, index, candidates, exclude, k)
@@ -250,30 +251,54 @@ def _rescore(
     similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
     positions = np.full((len(queries), k), -1, dtype=np.int32)
     candidates = np.sort(candidates, axis=1)
-    step = max(1, 2**24 // (candidates.shape[1] * queries.shape[1]))
+    exact = np.empty(candidates.shape, dtype=np.float32)
     threads = torch.get_num_threads()
     with ThreadPoolExecutor(threads) as pool:
-        for first in range(0, len(queries), step):
-            rows = slice(first, first + step)
-            gathered = _float32(index[candidates[rows]]).numpy()
-            exact = np.empty(gathered.shape[:2], dtype=np.float32)
-            some = _float32(queries[rows]).numpy()
-            _in_threads(pool, threads, len(some), _products, some, gathered, exact)
-            exact[candidates[rows] == exclude[rows, None]] = -np.inf
-            order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
-            width = order.shape[1]
-            similarity[rows, :width] = np.take_along_axis(exact, order, axis=1)
-            positions[rows, :width] = np.take_along_axis(candidates[rows], order, axis=1)
+        numbers = _numbers(queries), _numbers(index)
+        _in_threads(pool, threads, len(queries), _products, *numbers, candidates, exact)
+    exact[candidates == exclude[:, None]] = -np.inf
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+    similarity[:, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
+    positions[:, : order.shape[1]] = np.take_along_axis(candidates, order, axis=1)
     positions[similarity == -np.inf] = -1
     return similarity, positions
 
 
+def _numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Return `vectors` as `_number` takes them: Numba knows float32, but float16 only by its bits."""
+    return vectors.view(np.uint16) if vectors.dtype == np.float16 else vectors.astype(np.float32, copy=False)
+
+
+def _number(value: object) -> float:
+    """Return the number that the bits of a finite float16, or a float32, stand for; for compiled code."""
+    raise NotImplementedError
+
+
+@overload(_number)
+def _compile_number(value):  # type: ignore[no-untyped-def]
+    if not isinstance(value, types.Integer):
+        return lambda value: value
+
+    def from_bits(value):  # type: ignore[no-untyped-def]
+        # The bits moved into a float32's places are the number times 2^-112, subnormal ones included.
+        bits = np.uint32(value)
+        sign = (bits & np.uint32(0x8000)) << np.uint32(16)
+        rest = (bits & np.uint32(0x7FFF)) << np.uint32(13)
+        return np.uint32(sign | rest).view(np.float32) * np.float32(2.0**112)
+
+    return from_bits
+
+
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _products(first, last, queries, gathered, exact):  # type: ignore[no-untyped-def]
-    """Fill exact[first:last] with the inner products of each query and its rows, summed in float64."""
+def _products(first, last, queries, index, candidates, exact):  # type: ignore[no-untyped-def]
+    """Fill exact[first:last] with the inner products of each query and its candidates, summed in float64."""
+    query = np.empty(queries.shape[1], np.float64)
     for row in range(first, last):
-        for candidate in range(gathered.shape[1]):
+        for dimension in range(len(query)):
+            query[dimension] = _number(queries[row, dimension])
+        for candidate in range(candidates.shape[1]):
+            position = candidates[row, candidate]
             total = 0.0
-            for dimension in range(queries.shape[1]):
-                total += np.float64(queries[row, dimension]) * np.float64(gathered[row, candidate, dimension])
+            for dimension in range(len(query)):
+                total += query[dimension] * np.float64(_number(index[position, dimension]))
             exact[row, candidate] = total
