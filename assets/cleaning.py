@@ -8,7 +8,7 @@ import dagster as dg
 from assets.configs import (
     BootstrapConfig,
     CandidateConfig,
-    KeepRuleConfig,
+    CleanedDatasetConfig,
     LocalFeatureConfig,
     VerificationConfig,
 )
@@ -24,6 +24,7 @@ from assets.steps import (
     same,
     table_metadata,
 )
+from landmark_dag.files import fingerprint
 from landmark_dag.partitions import SHARDS
 from landmark_dag.tables import (
     CLEANED_DATASET,
@@ -34,6 +35,7 @@ from landmark_dag.tables import (
     write_table,
 )
 from resources.accelerator import Accelerator
+from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
 _COMMON: dict[str, Any] = {"group_name": "cleaning", "owners": OWNERS}
@@ -174,16 +176,26 @@ _CLEANED_DATASET = [Upstream("train/labels"), every("verified_matches", "train")
     metadata=table_metadata(CLEANED_DATASET),
     **_COMMON,
 )
-def cleaned_dataset(context: dg.AssetExecutionContext, config: KeepRuleConfig, store: Store) -> dg.MaterializeResult:
+def cleaned_dataset(
+    context: dg.AssetExecutionContext,
+    config: CleanedDatasetConfig,
+    store: Store,
+    photo_source: PhotoSourceResource,
+) -> dg.MaterializeResult:
     """The train photos that stay: those verified against enough photos of the same landmark."""
+    from landmark_dag.cleaning.published import published_dataset
     from landmark_dag.cleaning.rule import clean
 
-    rule = config.settings()
+    rule = config.rule.settings()
+    published = photo_source.published_clean() if config.published else None
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         labels = store.read("train/labels", LABELS)
-        matches = store.read_shards("verified_matches", VERIFIED_MATCHES, every_shard(context, "train"))
-        cleaned = clean(labels, matches, rule)
+        if published:
+            cleaned = published_dataset(labels, published)
+        else:
+            matches = store.read_shards("verified_matches", VERIFIED_MATCHES, every_shard(context, "train"))
+            cleaned = clean(labels, matches, rule)
         write_table(path, CLEANED_DATASET, cleaned, version)
         return {
             "dagster/row_count": cleaned.height,
@@ -192,4 +204,11 @@ def cleaned_dataset(context: dg.AssetExecutionContext, config: KeepRuleConfig, s
             "landmarks before": labels["landmark_id"].n_unique(),
         }
 
-    return materialize_stored(context, store, compute, inputs=_CLEANED_DATASET, settings=[rule])
+    return materialize_stored(
+        context,
+        store,
+        compute,
+        inputs=_CLEANED_DATASET[:1] if published else _CLEANED_DATASET,
+        settings=[] if published else [rule],
+        source=lambda shard: fingerprint(published.read_bytes()) if published else "",
+    )

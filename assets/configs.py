@@ -56,6 +56,15 @@ class KeepRuleConfig(config_of(_PROFILE.keep_rule)):
     """Which train photos stay."""
 
 
+class CleanedDatasetConfig(dg.Config):
+    """Which train photos stay."""
+
+    rule: KeepRuleConfig = KeepRuleConfig()
+    published: bool = pydantic.Field(
+        default=False, description="take the dataset's published train_clean.csv in place of our own cleaning"
+    )
+
+
 class NetworkConfig(config_of(_PROFILE.network)):
     """The network."""
 

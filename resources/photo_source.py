@@ -26,6 +26,15 @@ class PhotoSourceResource(dg.ConfigurableResource):
             )
         return photo_source(self.photos, self.photos_per_shard, self.dataset, Path(self.home))
 
+    def published_clean(self) -> Path:
+        """Return the dataset's train_clean.csv; raises InputError where the photos are no dataset."""
+        from landmark_dag.photos.gldv2 import Gldv2Source
+
+        source = self.source()
+        if not isinstance(source, Gldv2Source):
+            raise InputError(f"{self.photos} has no published cleaned set; set `published` to false.")
+        return source.metadata("train_clean")
+
 
 def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], home: Path) -> PhotoSource:
     """Return the source that `photos` names: a dataset if it is a URL, else a folder."""

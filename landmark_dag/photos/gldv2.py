@@ -60,13 +60,18 @@ class Gldv2Source(PhotoSource):
         return sorted(found.values(), key=lambda location: location.image_id)
 
     def version(self, split: str, shard: str) -> str:
-        """Return a hash over base URL, TAR names and accepted sums; for file:// also sizes and times."""
+        """Return a hash over base URL, TAR names, accepted sums and which TARs are here; for file:// also sizes and times.
+
+        A TAR that was fetched and is gone changes it, so that its shard fetches it again.
+        """
         root = _local_root(self.settings.base_url)
         digest = hashlib.blake2b(self.settings.base_url.encode(), digest_size=16)
         for name in self._names(split, shard):
             digest.update(f"\0{name}\0{self.settings.accepted_md5.get(name, '')}".encode())
             if root is not None and (root / name).exists():
                 digest.update(f"\0{_state(root / name)}".encode())
+            elif root is None:
+                digest.update(b"\0here" if self._cached(name).exists() else b"\0missing")
         return digest.hexdigest()
 
     def labels(self) -> pl.DataFrame:
