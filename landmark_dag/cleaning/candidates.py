@@ -50,9 +50,7 @@ def _check(image_ids: Sequence[str], landmark_ids: NDArray, vectors: NDArray) ->
         raise InputError(f"Photo {twice} stands twice among the photos to match; keep one of the two.")
     finite = np.isfinite(vectors).all(axis=1) if len(vectors) else np.ones(0, bool)
     if not finite.all():
-        raise InputError(
-            f"The embedding of photo {image_ids[int(np.argmin(finite))]} is not finite; embed it again."
-        )
+        raise InputError(f"The embedding of photo {image_ids[int(np.argmin(finite))]} is not finite; embed it again.")
 
 
 def _landmarks(landmark_ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -1,8 +1,9 @@
 """Local features of a shard of photos: RootSIFT, and the Arrow file that holds them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -17,18 +18,21 @@ from landmark_dag.files import replacing
 from landmark_dag.photos.reading import read_photo
 from landmark_dag.photos.source import PhotoLocation
 
-FORMAT = b"1"
+FORMAT = b"2"
 """Version of the file's layout; a file of another one is refused."""
 
-ROOTSIFT_SCALE = 512
-"""A RootSIFT component (0 to 1, seldom above a half) is stored as this many times itself, at most 255."""
-
+_ROOTSIFT_SCALE = 256
+_CONTRAST_THRESHOLD = 0.02
 _FORMAT_KEY = b"landmark_dag.format"
 _VERSION_KEY = b"landmark_dag.version"
 
 
 class FeatureLookup(Protocol):
-    """What verification reads: the local features of the photo at a position."""
+    """What verification reads: the local features of the photo at a position.
+
+    Descriptors are 8-bit integers: products of them are whole numbers that float32 (and TF32, bfloat16 and
+    int8 units) hold exactly, so that matching gives the same result on every device and in every batch.
+    """
 
     @property
     def image_ids(self) -> Sequence[str]:
@@ -37,37 +41,48 @@ class FeatureLookup(Protocol):
     def keypoints(self, position: int) -> NDArray[np.float32]:
         """Return the photo's keypoints (n, 2): x and y in pixels of the shrunk photo."""
 
-    def descriptors(self, position: int) -> NDArray[np.uint8]:
-        """Return the photo's descriptors (n, d), one for each keypoint."""
+    def orientations(self, position: int) -> NDArray[np.float32]:
+        """Return a vector (n, 2) for each keypoint: as long as its diameter, along its dominant gradient.
+
+        Zero vectors say that the orientation is not known.
+        """
+
+    def descriptors(self, position: int) -> NDArray[np.int8]:
+        """Return the photo's descriptors (n, d), each a unit vector times some constant, rounded."""
+
+
+@dataclass(frozen=True, eq=False)
+class PhotoFeatures:
+    """The local features of one photo: the three arrays of `FeatureLookup`, row by row."""
+
+    keypoints: NDArray[np.float32]
+    orientations: NDArray[np.float32]
+    descriptors: NDArray[np.int8]
 
 
 class LocalFeatures:
-    """The local features of some photos, end to end in two arrays (in memory, or memory-mapped).
+    """The local features of some photos, end to end in arrays (in memory, or memory-mapped).
 
-    Photo i has the rows `offsets[i]` to `offsets[i + 1]` (int64, photos + 1) of `all_keypoints`
-    (float32, (n, 2)) and `all_descriptors` (uint8, (n, d)).
+    Photo i has the rows `offsets[i]` to `offsets[i + 1]` (int64, photos + 1) of each array of `rows`.
     """
 
-    def __init__(
-        self,
-        image_ids: list[str],
-        offsets: NDArray[np.int64],
-        all_keypoints: NDArray[np.float32],
-        all_descriptors: NDArray[np.uint8],
-    ) -> None:
+    def __init__(self, image_ids: list[str], offsets: NDArray[np.int64], rows: PhotoFeatures) -> None:
         """Keep the arrays as they are; nothing is copied."""
         self.image_ids = image_ids
         self.offsets = offsets
-        self.all_keypoints = all_keypoints
-        self.all_descriptors = all_descriptors
+        self.rows = rows
 
     def keypoints(self, position: int) -> NDArray[np.float32]:
-        """Return the keypoints (n, 2) of the photo at `position`: x and y in pixels of the shrunk photo."""
-        return self.all_keypoints[self.offsets[position] : self.offsets[position + 1]]
+        """Return the keypoints (n, 2) of the photo at `position`."""
+        return self.rows.keypoints[self.offsets[position] : self.offsets[position + 1]]
 
-    def descriptors(self, position: int) -> NDArray[np.uint8]:
+    def orientations(self, position: int) -> NDArray[np.float32]:
+        """Return the orientation vectors (n, 2) of the photo at `position`."""
+        return self.rows.orientations[self.offsets[position] : self.offsets[position + 1]]
+
+    def descriptors(self, position: int) -> NDArray[np.int8]:
         """Return the descriptors (n, d) of the photo at `position`."""
-        return self.all_descriptors[self.offsets[position] : self.offsets[position + 1]]
+        return self.rows.descriptors[self.offsets[position] : self.offsets[position + 1]]
 
 
 class JoinedFeatures:
@@ -84,7 +99,12 @@ class JoinedFeatures:
         shard, within = self._find(position)
         return shard.keypoints(within)
 
-    def descriptors(self, position: int) -> NDArray[np.uint8]:
+    def orientations(self, position: int) -> NDArray[np.float32]:
+        """Return the orientation vectors (n, 2) of the photo at `position`."""
+        shard, within = self._find(position)
+        return shard.orientations(within)
+
+    def descriptors(self, position: int) -> NDArray[np.int8]:
         """Return the descriptors (n, d) of the photo at `position`."""
         shard, within = self._find(position)
         return shard.descriptors(within)
@@ -94,25 +114,26 @@ class JoinedFeatures:
         return self._shards[number], position - int(self._starts[number])
 
 
-def rootsift(
-    photo: NDArray[np.uint8], settings: LocalFeatureSettings
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return the strongest keypoints (n, 2) of an RGB photo (h, w, 3) and their RootSIFT (n, 128).
+def rootsift(photo: NDArray[np.uint8], settings: LocalFeatureSettings) -> PhotoFeatures:
+    """Return the strongest keypoints of an RGB photo (h, w, 3), uint8, with their RootSIFT (n, 128).
 
-    Keypoints stand by falling contrast (ties: y, x, size, angle), so equal photos give equal bytes.
-    RootSIFT (Arandjelovic and Zisserman, CVPR 2012) is the square root of the L1-normalised SIFT: its inner
-    product is the Hellinger kernel. Each component is stored as `ROOTSIFT_SCALE` times itself.
+    Keypoints stand by falling contrast (ties: y, x, diameter, angle), so equal photos give equal bytes. The
+    contrast threshold is half of OpenCV's default, for the number is bounded anyway and flat photos have
+    few. RootSIFT (Arandjelovic and Zisserman, CVPR 2012) is the square root of the L1-normalised SIFT, a
+    unit vector whose inner product is the Hellinger kernel; stored are 256 times its components, 127 at most.
     """
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
-    found, sift = cv2.SIFT.create().detectAndCompute(grey, None)
+    found, sift = cv2.SIFT.create(contrastThreshold=_CONTRAST_THRESHOLD).detectAndCompute(grey, None)
     if not found:
-        return np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8)
+        return _no_features()
     frames = np.array([(*point.pt, point.size, point.angle, -point.response) for point in found], np.float32)
     strongest = np.lexsort(frames.T[[3, 2, 0, 1, 4]])[: settings.max_keypoints]
-    sift = sift[strongest]
+    frames, sift = frames[strongest], sift[strongest]
     normalised = sift / np.maximum(sift.sum(axis=1, keepdims=True), 1e-12)
-    descriptors = np.minimum(np.rint(ROOTSIFT_SCALE * np.sqrt(normalised)), 255).astype(np.uint8)
-    return np.ascontiguousarray(frames[strongest, :2]), descriptors
+    descriptors = np.minimum(np.rint(_ROOTSIFT_SCALE * np.sqrt(normalised)), 127).astype(np.int8)
+    angle = np.deg2rad(frames[:, 3])
+    orientations = frames[:, 2:3] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return PhotoFeatures(np.ascontiguousarray(frames[:, :2]), orientations, descriptors)
 
 
 def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeatureSettings) -> LocalFeatures:
@@ -123,41 +144,61 @@ def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeature
     read.
     """
 
-    def extract(location: PhotoLocation) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    def extract(location: PhotoLocation) -> PhotoFeatures:
         photo = read_photo(location.path, location.offset, location.size, long_side=settings.long_side)
         return rootsift(photo, settings)
 
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = list(pool.map(extract, manifest_rows))
     finally:
         cv2.setNumThreads(threads)
-    return _gather([location.image_id for location in manifest_rows], parts)
+    return gather([location.image_id for location in manifest_rows], parts)
 
 
-def _gather(
-    image_ids: list[str], parts: Iterable[tuple[NDArray[np.float32], NDArray[np.uint8]]]
-) -> LocalFeatures:
-    """Put photos' keypoints and descriptors end to end."""
-    keypoints = [np.zeros((0, 2), np.float32)] + [part[0] for part in parts]
-    descriptors = [np.zeros((0, 128), np.uint8)] + [part[1] for part in parts]
-    offsets = np.cumsum([len(part) for part in keypoints], dtype=np.int64)
-    return LocalFeatures(image_ids, offsets, np.concatenate(keypoints), np.concatenate(descriptors))
+def gather(image_ids: list[str], photos: Sequence[PhotoFeatures]) -> LocalFeatures:
+    """Put the local features of photos end to end; `photos` stand in the order of `image_ids`."""
+    offsets = np.cumsum([0] + [len(photo.keypoints) for photo in photos], dtype=np.int64)
+    some = photos or [_no_features()]
+    rows = PhotoFeatures(
+        np.concatenate([photo.keypoints for photo in some]),
+        np.concatenate([photo.orientations for photo in some]),
+        np.concatenate([photo.descriptors for photo in some]),
+    )
+    return LocalFeatures(image_ids, offsets, rows)
+
+
+def quantised_descriptors(vectors: NDArray[np.floating], image_id: str) -> NDArray[np.int8]:
+    """Return float descriptors (n, d) of a photo as 8-bit integers: unit vectors, a component of 2 / sqrt(d) as 64.
+
+    That is two deviations of a random unit vector's component; larger than four are cut. Raises InputError,
+    naming the photo, for a descriptor that is not finite or zero.
+    """
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if not (np.isfinite(norms).all() and (norms > 0).all()):
+        raise InputError(
+            f"Photo {image_id} has a descriptor that is not finite or zero; extract its local features again."
+        )
+    scaled = vectors / norms * (32 * np.sqrt(vectors.shape[1]))
+    return np.clip(np.rint(scaled), -127, 127).astype(np.int8)
+
+
+def _no_features() -> PhotoFeatures:
+    none = np.zeros((0, 2), np.float32)
+    return PhotoFeatures(none, none, np.zeros((0, 128), np.int8))
 
 
 def write_local_features(path: Path, features: LocalFeatures, version: str) -> None:
     """Write `features` to `path`, one row a photo; `version` goes to the file's metadata."""
     offsets = pa.array(features.offsets)
-    columns = [
-        pa.array(features.image_ids, type=pa.string()),
-        pa.LargeListArray.from_arrays(offsets, _rows(features.all_keypoints)),
-        pa.LargeListArray.from_arrays(offsets, _rows(features.all_descriptors)),
-    ]
+    matrices = (features.rows.keypoints, features.rows.orientations, features.rows.descriptors)
+    columns = [pa.array(features.image_ids, type=pa.string())]
+    columns += [pa.LargeListArray.from_arrays(offsets, _lists(matrix)) for matrix in matrices]
     batch = pa.record_batch(
         columns,
-        names=["image_id", "keypoints", "descriptors"],
+        names=["image_id", "keypoints", "orientations", "descriptors"],
         metadata={_FORMAT_KEY: FORMAT, _VERSION_KEY: version},
     )
     with replacing(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
@@ -165,7 +206,7 @@ def write_local_features(path: Path, features: LocalFeatures, version: str) -> N
 
 
 def read_local_features(path: Path) -> LocalFeatures:
-    """Read a file of `write_local_features`; keypoints and descriptors stay on disk, memory-mapped.
+    """Read a file of `write_local_features`; its arrays stay on disk, memory-mapped and read-only.
 
     Raises InputError, naming the file, when it is missing or not of this layout.
     """
@@ -174,24 +215,24 @@ def read_local_features(path: Path) -> LocalFeatures:
         if (reader.schema.metadata or {}).get(_FORMAT_KEY) != FORMAT or reader.num_record_batches != 1:
             raise InputError(f"{path} is not a file of local features of this version; make it again.")
         batch = reader.get_batch(0)
-        return LocalFeatures(
-            batch.column("image_id").to_pylist(),
-            batch.column("keypoints").offsets.to_numpy(),
+        rows = PhotoFeatures(
             _matrix(batch.column("keypoints")),
+            _matrix(batch.column("orientations")),
             _matrix(batch.column("descriptors")),
         )
+        offsets = batch.column("keypoints").offsets.to_numpy()
+        return LocalFeatures(batch.column("image_id").to_pylist(), offsets, rows)
     except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as local features: {error}") from error
 
 
-def _rows(matrix: NDArray) -> pa.FixedSizeListArray:
+def _lists(matrix: NDArray) -> pa.FixedSizeListArray:
     """Return the rows of a matrix (n, d) as an Arrow array of lists of d."""
-    return pa.FixedSizeListArray.from_arrays(
-        pa.array(np.ascontiguousarray(matrix).reshape(-1)), matrix.shape[1]
-    )
+    values = pa.array(np.ascontiguousarray(matrix).reshape(-1))
+    return pa.FixedSizeListArray.from_arrays(values, matrix.shape[1])
 
 
 def _matrix(column: pa.LargeListArray) -> NDArray:
-    """Return all rows of a column of `_rows`, without copying."""
+    """Return all rows of a column of `_lists`, without copying."""
     rows = column.values
     return rows.values.to_numpy(zero_copy_only=True).reshape(-1, rows.type.list_size)

@@ -25,9 +25,9 @@ def clean(labels: pl.DataFrame, matches: pl.DataFrame, rule: KeepRule) -> pl.Dat
     verified = _verified_counts(labels, matches, [rule.min_inliers])
     kept = _kept(verified, rule.min_inliers, rule.min_verified, rule.min_photos)
     return CLEANED_DATASET.conform(
-        kept.select(
-            "image_id", "landmark_id", class_id=pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1
-        ).sort("image_id"),
+        kept.select("image_id", "landmark_id", class_id=pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1).sort(
+            "image_id"
+        ),
         "the cleaned dataset",
     )
 
@@ -54,9 +54,7 @@ def cleaning_grid(
 
 def _verified_counts(labels: pl.DataFrame, matches: pl.DataFrame, min_inliers: Sequence[int]) -> pl.DataFrame:
     """Return `labels` with a column of verified photos for each value of `min_inliers`."""
-    both = pl.concat(
-        matches.select("landmark_id", "inliers", image_id=f"image_{side}") for side in ("a", "b")
-    )
+    both = pl.concat(matches.select("landmark_id", "inliers", image_id=f"image_{side}") for side in ("a", "b"))
     counts = both.group_by("image_id", "landmark_id").agg(
         (pl.col("inliers") >= value).sum().alias(str(value)) for value in min_inliers
     )

@@ -17,6 +17,9 @@ class CandidateSettings:
     """Which pairs of photos are verified."""
 
     neighbours: Annotated[int, "nearest photos of the same landmark taken for each photo"] = 100
+    among_nearest: Annotated[
+        int, "if not 0, only photos among a photo's so many nearest of all landmarks (paper: 1000)"
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class VerificationSettings:
 
     residual: Annotated[float, "largest distance of an inlier from the affine map, pixels"] = 8.0
     hypotheses: Annotated[int, "affine maps tried for each pair"] = 1024
+    pairs_per_batch: Annotated[int, "pairs compared at once; bounds memory (about 8 MB a pair)"] = 64
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,124 @@
+"""Tentative matches of two photos: descriptors that are each other's most similar, a place counted once.
+
+Two implementations of the same rule, one compiled for the processor, one batched for an accelerator. Column j
+(a descriptor of photo b) is matched to its most similar row i (of photo a; the first of several), provided
+that no other column is more similar to row i; of several columns matched to one row the first stays. Matches
+stand by falling similarity (ties: smaller j), and one whose place in a or in b already stands higher is
+dropped: several keypoints at one place are one piece of evidence.
+"""
+
+import functools
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+@functools.cache
+def has_integer_product() -> bool:
+    """Tell whether this processor multiplies 8-bit integers faster than floats (VNNI; 3 to 4 times)."""
+    supported = getattr(torch.cpu, "_is_vnni_supported", None)
+    return supported is not None and bool(supported()) and hasattr(torch, "_int_mm")
+
+
+class SimilarityBuffer:
+    """Memory for the similarities of one pair after another: fresh memory costs more than the product."""
+
+    def __init__(self) -> None:
+        """Begin without memory; it grows to the largest pair."""
+        self._memory = torch.empty(0, dtype=torch.int32 if has_integer_product() else torch.float32)
+
+    def product(self, first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray:
+        """Return all inner products (n, m), int32 or float32 but whole, of descriptors (n, d) and (m, d).
+
+        The array is overwritten by the next call.
+        """
+        size = len(first) * len(second)
+        if self._memory.numel() < size:
+            self._memory = torch.empty(size, dtype=self._memory.dtype)
+        out = self._memory[:size].view(len(first), len(second))
+        a, b = torch.from_numpy(first), torch.from_numpy(second)
+        if has_integer_product():
+            return torch._int_mm(a, b.T, out=out).numpy()
+        return torch.mm(a.float(), b.float().T, out=out).numpy()
+
+
+@numba.njit(cache=True, nogil=True)
+def mutual_matches(similarity: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows and columns (k,) of a matrix (n, m), not empty, that match mutually, best first."""
+    rows, columns = similarity.shape
+    best = similarity[0].copy()
+    best_row = np.zeros(columns, np.int32)
+    row_best = np.empty(rows, similarity.dtype)
+    for i in range(rows):
+        row = similarity[i]
+        largest = row[0]
+        for j in range(columns):
+            largest = max(largest, row[j])
+        row_best[i] = largest
+        for j in range(columns):
+            better = row[j] > best[j]
+            best[j] = row[j] if better else best[j]
+            best_row[j] = i if better else best_row[j]
+    taken = np.zeros(rows, np.bool_)
+    kept = np.empty(min(rows, columns), np.int64)
+    count = 0
+    for j in range(columns):
+        i = best_row[j]
+        if best[j] == row_best[i] and not taken[i]:
+            taken[i] = True
+            kept[count] = j
+            count += 1
+    kept = kept[:count]
+    kept = kept[np.argsort(-best[kept], kind="mergesort")]
+    return best_row[kept].astype(np.int64), kept
+
+
+@numba.njit(cache=True, nogil=True)
+def first_at_its_place(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Tell for each match (n, 2) whether none before it has the same place in photo a or in photo b."""
+    first = np.ones(len(source), np.bool_)
+    for i in range(len(source)):
+        for j in range(i):
+            same_source = source[i, 0] == source[j, 0] and source[i, 1] == source[j, 1]
+            same_target = target[i, 0] == target[j, 0] and target[i, 1] == target[j, 1]
+            if same_source or same_target:
+                first[i] = False
+                break
+    return first
+
+
+def mutual_matches_batched(
+    first: torch.Tensor, second: torch.Tensor, counts_first: torch.Tensor, counts_second: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return `mutual_matches` of each pair of a batch: rows (p, k), columns (p, k) and which are real (p, k).
+
+    `first` and `second` (p, n, d) and (p, m, d) are float32 and whole, of which pair i has `counts_first[i]`
+    and `counts_second[i]` rows. k is the largest number of matches in the batch.
+    """
+    similarity = torch.bmm(first, second.transpose(1, 2))
+    beyond_first = torch.arange(first.shape[1], device=first.device) >= counts_first[:, None]
+    beyond_second = torch.arange(second.shape[1], device=first.device) >= counts_second[:, None]
+    similarity.masked_fill_(beyond_first[:, :, None], -torch.inf)
+    similarity.masked_fill_(beyond_second[:, None, :], -torch.inf)
+    row_best = similarity.amax(dim=2)
+    best, best_row = similarity.max(dim=1)
+    mutual = (best == row_best.gather(1, best_row)) & ~beyond_second & (counts_first > 0)[:, None]
+    columns = torch.arange(second.shape[1], device=first.device).expand_as(best_row)
+    first_column = torch.full_like(row_best, second.shape[1], dtype=torch.int64)
+    first_column.scatter_reduce_(1, best_row, columns.where(mutual, second.shape[1]), "amin")
+    mutual &= columns == first_column.gather(1, best_row)
+    order = best.where(mutual, -torch.inf).argsort(dim=1, descending=True, stable=True)
+    order = order[:, : int(mutual.sum(dim=1).max())]
+    return best_row.gather(1, order), order, mutual.gather(1, order)
+
+
+def first_at_its_place_batched(source: torch.Tensor, target: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Return `first_at_its_place` (p, k) of each pair's matches (p, k, 2), False where not `real` (p, k)."""
+    again = torch.zeros_like(real)
+    for places in (source, target):
+        place = (places[..., 0].to(torch.int64) << 32) + places[..., 1].to(torch.int64)
+        same = (place[:, :, None] == place[:, None]) & real[:, None]
+        again |= same.tril(diagonal=-1).any(dim=2)
+    return real & ~again
