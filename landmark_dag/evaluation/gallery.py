@@ -156,22 +156,9 @@ def contact_sheet(gallery: Gallery, queries: int = 3, limit: int = 200_000) -> b
     Frames are grey for retrieved, blue for same landmark, orange for inserted; a red bar marks a wrong photo.
     """
     chosen = sorted(gallery.queries, key=lambda query: -query.gain)[:queries]
-    side, results, gap = 48, 10, 4
-    block = max(1, len(STEP_LABELS)) * (side + gap) + gap
-    while True:
-        sheet = Image.new("RGB", (block + results * (side + gap) + gap, max(1, len(chosen)) * (block + gap)), "white")
-        for number, query in enumerate(chosen):
-            top = number * (block + gap)
-            _paste(sheet, gallery.thumbnails.get(("query", query.query_id)), gap, top + gap, block - 2 * gap)
-            for row, ranked in enumerate(query.lists.values()):
-                for place, result in enumerate(ranked[:results]):
-                    x, y = block + place * (side + gap), top + gap + row * (side + gap)
-                    _draw_result(sheet, result, gallery.thumbnails.get(("index", result.index_id)), x, y, side)
-        encoded = io.BytesIO()
-        sheet.quantize(160).save(encoded, "PNG", optimize=True)
-        if encoded.tell() <= limit or not chosen:
-            return encoded.getvalue()
-        chosen = chosen[:-1]
+    while len(sheet := _sheet(gallery, chosen)) > limit and chosen:
+        chosen = chosen[: min(len(chosen) - 1, len(chosen) * limit // len(sheet))]
+    return sheet
 
 
 def _precisions(lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth) -> dict[str, dict[str, float]]:
@@ -239,10 +226,10 @@ def _thumbnails(
 
 
 def _encoded(image: Image.Image, most: int) -> bytes:
-    """WebP of at most `most` bytes, or the coarsest."""
-    for quality in (70, 45, 20, 1):
+    """WebP of at most `most` bytes: coarser, then smaller, until it fits or is a quarter of its size."""
+    for shrink, quality in ((1, 70), (1, 45), (1, 20), (2, 20), (4, 20)):
         encoded = io.BytesIO()
-        image.save(encoded, "WEBP", quality=quality, method=3)
+        image.reduce(shrink).save(encoded, "WEBP", quality=quality, method=3)
         if encoded.tell() <= most:
             break
     return encoded.getvalue()
@@ -303,6 +290,25 @@ def _page_data(gallery: Gallery) -> dict[str, Any]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def _sheet(gallery: Gallery, queries: Sequence[GalleryQuery]) -> bytes:
+    """PNG of the queries one below the other: the photo, and beside it a row of ten results for each step."""
+    side, results, gap = 48, 10, 4
+    steps = max((len(query.lists) for query in queries), default=1)
+    block = steps * (side + gap) + gap
+    size = (block + results * (side + gap) + gap, max(1, len(queries)) * (block + gap))
+    sheet = Image.new("RGB", size, "white")
+    for number, query in enumerate(queries):
+        top = number * (block + gap) + gap
+        _paste(sheet, gallery.thumbnails.get(("query", query.query_id)), gap, top, block - 2 * gap)
+        for row, ranked in enumerate(query.lists.values()):
+            for place, result in enumerate(ranked[:results]):
+                x, y = block + place * (side + gap), top + row * (side + gap)
+                _draw_result(sheet, result, gallery.thumbnails.get(("index", result.index_id)), x, y, side)
+    encoded = io.BytesIO()
+    sheet.quantize(160).save(encoded, "PNG", optimize=True)
+    return encoded.getvalue()
 
 
 def _paste(sheet: Image.Image, thumbnail: bytes | None, x: int, y: int, side: int) -> None:
