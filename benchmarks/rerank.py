@@ -1,6 +1,6 @@
 """Sort-step + insert-step at the size of Google Landmarks v2, beside a plain loop over the queries.
 
-python -m benchmarks.rerank [--queries N] [--files]
+Run: python -m benchmarks.rerank [--queries N] [--files]
 """
 
 import argparse

@@ -7,6 +7,7 @@ of float16 numbers are multiples of 2^-48, so for vectors of about unit norm the
 the answer is the correctly rounded one, whatever the device and the blocks.
 """
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,14 +69,26 @@ def nearest(
     positions = np.full((len(queries), k), -1, dtype=np.int32)
     largest = max(norms.max(initial=0) for norms in _norms(index, "index", blocks.index))
     first = 0
-    for norms in _norms(queries, "query", blocks.queries) if k else ():
-        rows = slice(first, first + len(norms))
-        error = _product_error(queries.shape[1]) * norms * largest
-        similarity[rows], positions[rows] = _search(
-            queries[rows], index, k, exclude[rows], error, torch.device(device), blocks
-        )
-        first += len(norms)
+    with _full_precision():
+        for norms in _norms(queries, "query", blocks.queries) if k else ():
+            rows = slice(first, first + len(norms))
+            error = _product_error(queries.shape[1]) * norms * largest
+            similarity[rows], positions[rows] = _search(
+                queries[rows], index, k, exclude[rows], error, torch.device(device), blocks
+            )
+            first += len(norms)
     return similarity, positions
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keep torch from rounding the factors of a float32 product, which the error bound does not allow."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _norms(vectors: Vectors, what: str, block: int) -> Iterator[NDArray[np.float64]]:

@@ -34,7 +34,7 @@ def unit_vectors(count: int, dimensions: int, seed: int, dtype: type = np.float1
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(
     st.integers(1, 90),
     st.integers(1, 9),
@@ -60,6 +60,18 @@ def test_unit_vectors_are_ranked_exactly_whatever_the_blocks(dtype: type, k: int
     for blocks in (Blocks(27, 1600, 10, 700), Blocks(40, 3000, 40, 3000)):
         for array, expected in zip(nearest(queries, index, k, blocks=blocks), found, strict=True):
             np.testing.assert_array_equal(array, expected)
+
+
+def test_reduced_precision_elsewhere_changes_nothing_here() -> None:
+    index, queries = unit_vectors(3000, 64, 1), unit_vectors(40, 64, 2)
+    expected = nearest(queries, index, 100)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = nearest(queries, index, 100)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert pairs(*found) == pairs(*expected)
 
 
 def test_repeated_vectors_beyond_the_shortlist_tie_by_position() -> None:
