@@ -77,6 +77,10 @@ class EmbeddingConfig(config_of(_PROFILE.embedding)):
     """How a photo becomes an embedding."""
 
 
+class BootstrapEmbeddingConfig(config_of(_PROFILE.bootstrap_embedding)):
+    """How a photo becomes an embedding before training."""
+
+
 class NeighbourConfig(config_of(_PROFILE.neighbours)):
     """How long a query's list is."""
 
@@ -93,7 +97,7 @@ class BootstrapConfig(dg.Config):
     """The network before training, and how it embeds photos."""
 
     network: NetworkConfig = NetworkConfig()
-    embedding: EmbeddingConfig = EmbeddingConfig()
+    embedding: BootstrapEmbeddingConfig = BootstrapEmbeddingConfig()
 
 
 class ModelConfig(dg.Config):

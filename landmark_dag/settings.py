@@ -34,6 +34,7 @@ class Profile:
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     verification: VerificationSettings = field(default_factory=VerificationSettings)
     keep_rule: KeepRule = field(default_factory=KeepRule)
+    bootstrap_embedding: EmbeddingSettings = field(default_factory=lambda: EmbeddingSettings(scales=(1.0,)))
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
