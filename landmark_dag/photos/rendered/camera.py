@@ -6,6 +6,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
+from numba import njit
 
 NEAREST = 0.05
 """Metres in front of the camera from which a corner counts as visible."""
@@ -38,16 +39,16 @@ class Surface:
     down: np.ndarray
     one_sided: bool = True
 
-    @property
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """float64 (3,), towards the side from which the texture is not mirrored; as long as its area."""
+        return np.cross(self.right, self.down)
+
+    @cached_property
     def corners(self) -> np.ndarray:
         """float64 (4, 3), clockwise from the texture's top left."""
         far = self.corner + self.right
         return np.array([self.corner, far, far + self.down, self.corner + self.down])
-
-    @property
-    def centre(self) -> np.ndarray:
-        """float64 (3,)."""
-        return self.corner + (self.right + self.down) / 2
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Camera:
     width: int
     height: int
 
-    @property
+    @cached_property
     def intrinsics(self) -> np.ndarray:
         """float64 (3, 3); the principal point is the picture's centre."""
         return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
@@ -83,8 +84,7 @@ def look_at(position: np.ndarray, target: np.ndarray, roll: float, focal: float,
 
 def draw_surface(canvas: np.ndarray, surface: Surface, camera: Camera, night: bool, light: float = 1.0) -> None:
     """Blend `surface` into `canvas`, float32 (h, w, 3) in 0..255, with its colours scaled by `light`."""
-    normal = np.cross(surface.right, surface.down)
-    if surface.one_sided and normal @ (camera.position - surface.corner) <= 0:
+    if surface.one_sided and surface.normal @ (camera.position - surface.corner) <= 0:
         return
     pixels, depths = camera.project(surface.corners)
     whole = bool((depths > NEAREST).all())
@@ -99,7 +99,7 @@ def draw_surface(canvas: np.ndarray, surface: Surface, camera: Camera, night: bo
     layer = cv2.warpPerspective(level_picture(surface, level, night), to_pixels, (right - left, bottom - top))
     if not whole:
         layer[~_in_front(to_pixels, right - left, bottom - top)] = 0
-    _blend(canvas[top:bottom, left:right], layer, light)
+    _blend(canvas[top:bottom, left:right], layer, np.float32(light))
 
 
 def level_picture(surface: Surface, level: int, night: bool) -> np.ndarray:
@@ -128,10 +128,9 @@ def _shift(x: float, y: float) -> np.ndarray:
 
 
 def _bounds(pixels: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
-    low = np.floor(pixels.min(axis=0)) - 1
-    high = np.ceil(pixels.max(axis=0)) + 1
-    left, top = (int(value) for value in np.clip(low, 0, [camera.width, camera.height]))
-    right, bottom = (int(value) for value in np.clip(high, 0, [camera.width, camera.height]))
+    x, y = pixels[:, 0].tolist(), pixels[:, 1].tolist()
+    left, right = (min(max(0, math.floor(edge)), camera.width) for edge in (min(x) - 1, max(x) + 2))
+    top, bottom = (min(max(0, math.floor(edge)), camera.height) for edge in (min(y) - 1, max(y) + 2))
     return left, top, right, bottom
 
 
@@ -140,8 +139,8 @@ def _level(surface: Surface, pixels: np.ndarray, whole: bool) -> int:
     if not whole:
         return 0
     height, width = surface.texture.day.shape[:2]
-    x, y = pixels[:, 0], pixels[:, 1]
-    area = abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1))) / 2
+    (ax, ay), (bx, by) = pixels[2] - pixels[0], pixels[3] - pixels[1]
+    area = abs(ax * by - ay * bx) / 2
     shrunk = math.sqrt(width * height / max(area, 1.0))
     return int(np.clip(round(math.log2(max(shrunk, 1.0)) - 0.2), 0, len(surface.texture.pyramids[0]) - 1))
 
@@ -153,7 +152,14 @@ def _in_front(to_pixels: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(inverse_depth > 0)
 
 
-def _blend(target: np.ndarray, layer: np.ndarray, light: float) -> None:
-    alpha = layer[:, :, 3:].astype(np.float32)
-    target *= 1 - alpha / 255
-    target += layer[:, :, :3].astype(np.float32) * np.float32(light)
+@njit(cache=True, nogil=True)
+def _blend(target, layer, light):  # type: ignore[no-untyped-def]
+    """Put `layer` (premultiplied RGBA) over `target`, with its colours scaled by `light`."""
+    for row in range(layer.shape[0]):
+        for column in range(layer.shape[1]):
+            alpha = layer[row, column, 3]
+            if alpha:
+                kept = np.float32(255 - alpha) / np.float32(255)
+                for channel in range(3):
+                    seen = np.float32(layer[row, column, channel]) * light
+                    target[row, column, channel] = target[row, column, channel] * kept + seen

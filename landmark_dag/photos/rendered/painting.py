@@ -80,6 +80,11 @@ class Painting:
         """Multiply the colours by float32 (h, w) factors."""
         self.rgb[:] = np.clip(self.rgb * factors[:, :, None], 0, 255)
 
+    def lit_texture(self) -> Texture:
+        """The finished texture of something indoors, the same by day and by night."""
+        picture = self._premultiplied(self.rgb)
+        return Texture(picture, picture)
+
     def texture(self, flood: Colour = (0.62, 0.5, 0.36), dark: float = 0.16) -> Texture:
         """The finished texture; by night it is lit from below in the colour `flood`, and windows glow."""
         height = np.linspace(0.0, 1.0, self.height, dtype=np.float32)[:, None, None]

@@ -62,7 +62,7 @@ def make_room(rng: np.random.Generator, kind: str) -> Room:
 
 
 def _plane(painting: Painting, corner: Vector, right: Vector, down: Vector) -> Surface:
-    return Surface(painting.texture(), np.array(corner, float), np.array(right, float), np.array(down, float))
+    return Surface(painting.lit_texture(), np.array(corner, float), np.array(right, float), np.array(down, float))
 
 
 def _wall(rng: np.random.Generator, kind: str, colour: Colour, width: float, height: float, end: bool) -> Painting:
@@ -252,7 +252,7 @@ def _column(rng: np.random.Generator, height: float) -> Sprite:
     painting.modulate(np.broadcast_to(1.12 - 0.45 * across**2, (tall, 28)))
     painting.rectangle(0, tall * 0.26, 28, 12, tinted(stone, 1.15))
     painting.rectangle(1, tall - 16, 26, 16, tinted(stone, 0.85))
-    return Sprite(painting.texture(), height)
+    return Sprite(painting.lit_texture(), height)
 
 
 def _pew(rng: np.random.Generator) -> Sprite:
@@ -261,7 +261,7 @@ def _pew(rng: np.random.Generator) -> Sprite:
     for x in range(6, 110, 17):
         painting.rectangle(x, 12, 12, 32, tinted(oak, rng.uniform(0.65, 0.85)))
     painting.rectangle(0, 4, 110, 6, tinted(oak, 1.4))
-    return Sprite(painting.texture(), 1.1)
+    return Sprite(painting.lit_texture(), 1.1)
 
 
 def _statue(rng: np.random.Generator) -> Sprite:
@@ -275,7 +275,7 @@ def _statue(rng: np.random.Generator) -> Sprite:
     for side in (-1, 1):
         hand = (30 + lean + side * rng.uniform(12, 24), rng.uniform(16, 80))
         painting.line((30 + lean + side * 8, 44), hand, tinted(stone, 0.85), 6)
-    return Sprite(painting.texture(), rng.uniform(2.2, 3.2))
+    return Sprite(painting.lit_texture(), rng.uniform(2.2, 3.2))
 
 
 def _chandelier(rng: np.random.Generator) -> Sprite:
@@ -288,4 +288,4 @@ def _chandelier(rng: np.random.Generator) -> Sprite:
             painting.ellipse(x, y - 18, 4, 6, (255, 244, 190), 255)
     for _ in range(40):
         painting.ellipse(60 + rng.normal(0, 20), 84 + rng.uniform(-6, 14), 2, 3, (232, 236, 240))
-    return Sprite(painting.texture(), rng.uniform(1.6, 2.2))
+    return Sprite(painting.lit_texture(), rng.uniform(1.6, 2.2))

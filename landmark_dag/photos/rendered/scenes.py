@@ -78,7 +78,7 @@ def exterior_photo(
     behind, before = _bystanders(rng, landmark, props, camera)
     _draw_sprites(canvas, behind, camera, light.night)
     for surface in landmark.building.surfaces:
-        facing = np.sign(np.cross(surface.right, surface.down)[0]) * landmark.sunny_side
+        facing = np.sign(surface.normal[0]) * landmark.sunny_side
         draw_surface(canvas, surface, camera, light.night, shading if facing < 0 else 1.0)
     _draw_sprites(canvas, before, camera, light.night)
     return _develop(rng, canvas, np.array(light.tint), light.night)
@@ -266,8 +266,7 @@ def _draw_sprites(canvas: np.ndarray, placed: list[tuple[Sprite, np.ndarray]], c
 
 def _wall_light(surface: Surface) -> float:
     """Side walls a little darker than the end wall, so that the room's edges show."""
-    normal = np.cross(surface.right, surface.down)
-    return {0: 0.86, 1: 0.92, 2: 1.0}[int(np.argmax(np.abs(normal)))]
+    return (0.86, 0.92, 1.0)[int(np.argmax(np.abs(surface.normal)))]
 
 
 def _develop(rng: np.random.Generator, canvas: np.ndarray, tint: np.ndarray, night: bool) -> np.ndarray:
