@@ -18,22 +18,20 @@ def neighbour_table(
 ) -> pl.DataFrame:
     """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
 
-    Ties of similarity go by index id ascending. An index photo with the query's own id is not its neighbour.
-    With fewer index photos than `settings.neighbours` a list is as long as there are. Raises InputError for
+    Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
+    query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a list is as long as there are. Raises InputError for
     embeddings of two models or an empty index.
     """
     check_same_model(queries, index)
     queries, index = _by_id(queries), _by_id(index)
-    own = {image_id: position for position, image_id in enumerate(index.image_ids)}
-    exclude = np.array([own.get(query, -1) for query in queries.image_ids], dtype=np.int32)
-    similarity, positions = nearest(queries.vectors, index.vectors, settings.neighbours, exclude, device=device)
-    row, column = np.nonzero(positions >= 0)
+    similarity, positions = nearest(queries.vectors, index.vectors, settings.neighbours, device=device)
+    count, length = positions.shape
     frame = pl.DataFrame(
         {
-            "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(row),
-            "rank": column + 1,
-            "index_id": pl.Series(index.image_ids, dtype=pl.String).gather(positions[row, column]),
-            "similarity": similarity[row, column],
+            "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
+            "rank": np.tile(np.arange(1, length + 1), count),
+            "index_id": pl.Series(index.image_ids, dtype=pl.String).gather(positions.ravel()),
+            "similarity": similarity.ravel(),
         }
     )
     return NEIGHBOURS.conform(frame, "the kNN graph")
