@@ -3,7 +3,8 @@
 Many maps are fitted to three matches each, the matches drawn with the most similar ones preferred; the one of
 most inliers is refitted to them by least squares. An inlier lies within the residual of where the map puts it,
 and its keypoint turns and grows as the map says (where orientations are unknown in both photos: always). A map
-that mirrors, collapses, shears or scales more than a camera that sees the same wall would is no hypothesis.
+that mirrors, collapses, shears or scales more than a camera that sees the same wall would is no hypothesis, and
+one whose inliers lie on a line, or are fitted best by such a map, has none.
 
 Every result is the same to the bit on any device and in any batch: places are whole numbers of 1/16 pixel,
 maps and residuals are float32 made by separately rounded operations in one written order, and the sums of the
@@ -172,10 +173,12 @@ def fit_affine(x, y, s, t, table, limit, best):  # type: ignore[no-untyped-def]
         if inliers > most:
             most = inliers
             best[:] = map_
-    if most:
-        mark_inliers(x, y, s, t, best, limit, inlier)
-    for _ in range(REFITS):
+    mark_inliers(x, y, s, t, best, limit, inlier)
+    for round_ in range(REFITS if most else 0):
         if not refit(x, y, inlier, map_):
+            if round_ == 0:
+                most = 0
+                best[:] = 0
             break
         inliers = mark_inliers(x, y, s, t, map_, limit, inlier)
         if inliers > most:

@@ -123,11 +123,13 @@ def _refitted(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Refit each pair's best map to its inliers as long as it stays a hypothesis; keep the best of all."""
     every = torch.arange(len(most), device=most.device)
-    inlier = _inliers(matches, every, best, limit) & (most > 0)[:, None]
+    inlier = _inliers(matches, every, best, limit)
     active = most > 0
-    for _ in range(REFITS):
+    for number in range(REFITS):
         maps, valid = _least_squares(matches, inlier)
         active = active & valid
+        if number == 0:
+            most, best = most.where(active, 0), best.where(active[:, None], 0.0)
         inlier = _inliers(matches, every, maps, limit)
         inliers = inlier.sum(dim=1)
         better = active & (inliers > most)

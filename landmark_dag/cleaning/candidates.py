@@ -18,24 +18,34 @@ def candidate_pairs(
     vectors: NDArray[np.floating],
     settings: CandidateSettings,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the pairs of photos to verify, and the similarity of each (paper, section 3.1).
+    """Return the pairs of photos to verify, and the similarity of each.
 
     A pair is there when one of its photos is among the other's `settings.neighbours` nearest photos of the
-    same landmark by inner product (a tie goes to the smaller image id). `landmark_ids` has shape (n,),
-    `vectors` (n, d). The pairs, int32 (p, 2), hold positions in `image_ids`, the smaller id first, each pair
-    once, sorted by the two ids; the similarities are float32 (p,). Raises InputError for ids that repeat and
-    for vectors that are not finite.
+    same landmark by inner product (a tie goes to the smaller image id); with `settings.among_nearest`, only
+    those count that are among its so many nearest photos of all landmarks (the paper's rule, section 3.1).
+    `landmark_ids` has shape (n,), `vectors` (n, d). The pairs, int32 (p, 2), hold positions in `image_ids`,
+    the smaller id first, each pair once, sorted by the two ids; the similarities are float32 (p,). Memory
+    beyond the result is a block of rows of one landmark (or of the nearest). Raises InputError for ids that
+    repeat and for vectors that are not finite.
     """
     _check(image_ids, landmark_ids, vectors)
     order = np.array(sorted(range(len(image_ids)), key=image_ids.__getitem__), dtype=np.int64)
-    pairs, similarities = [np.zeros((0, 2), np.int64)], [np.zeros(0, np.float32)]
-    for members in _landmarks(landmark_ids[order]):
-        near, similarity = _nearest_within(vectors[order[members]], settings.neighbours)
-        pairs.append(members[near])
+    landmarks = landmark_ids[order]
+    if settings.among_nearest:
+        found = _near_among_all(vectors[order], landmarks, settings.neighbours, settings.among_nearest)
+    else:
+        found = (
+            (members[pairs], similarity)
+            for members in _landmarks(landmarks)
+            for pairs, similarity in _near_within(vectors[order[members]], settings.neighbours)
+        )
+    keys, similarities = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    for pairs, similarity in found:
+        keys.append(pairs.min(axis=1) * len(order) + pairs.max(axis=1))
         similarities.append(similarity)
-    ordered, similarity = np.concatenate(pairs), np.concatenate(similarities)
-    by_id = np.lexsort((ordered[:, 1], ordered[:, 0]))
-    return order[ordered[by_id]].astype(np.int32), similarity[by_id]
+    key, once = np.unique(np.concatenate(keys), return_index=True)
+    pairs = np.stack([order[key // len(order)], order[key % len(order)]], axis=1) if len(key) else key.reshape(0, 2)
+    return pairs.astype(np.int32), np.concatenate(similarities)[once]
 
 
 def _check(image_ids: Sequence[str], landmark_ids: NDArray, vectors: NDArray) -> None:
@@ -60,19 +70,33 @@ def _landmarks(landmark_ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     return (members for members in np.split(by_landmark, starts) if len(members) > 1)
 
 
-def _nearest_within(vectors: NDArray, neighbours: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return the pairs (p, 2), smaller position first, of rows near one another, and their similarities."""
+def _near_within(vectors: NDArray, neighbours: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield, block by block, each row's nearest other rows as pairs (p, 2) of rows, and their similarities."""
     vectors = vectors.astype(np.float32)
-    count = len(vectors)
-    keys, similarities = [], []
-    for start in range(0, count, _BLOCK):
+    for start in range(0, len(vectors), _BLOCK):
         similarity = vectors[start : start + _BLOCK] @ vectors.T
         rows = np.arange(len(similarity))
         similarity[rows, start + rows] = -np.inf
-        columns = np.argsort(-similarity, axis=1, kind="stable")[:, : min(neighbours, count - 1)]
-        first = np.minimum(columns, (start + rows)[:, None])
-        second = np.maximum(columns, (start + rows)[:, None])
-        keys.append((first * count + second).ravel())
-        similarities.append(np.take_along_axis(similarity, columns, axis=1).ravel())
-    key, once = np.unique(np.concatenate(keys), return_index=True)
-    return np.stack([key // count, key % count], axis=1), np.concatenate(similarities)[once]
+        columns = np.argsort(-similarity, axis=1, kind="stable")[:, : min(neighbours, len(vectors) - 1)]
+        first = np.broadcast_to((start + rows)[:, None], columns.shape)
+        pairs = np.stack([first.ravel(), columns.ravel()], axis=1)
+        yield pairs, np.take_along_axis(similarity, columns, axis=1).ravel()
+
+
+def _near_among_all(
+    vectors: NDArray, landmarks: NDArray[np.int64], neighbours: int, among: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield as `_near_within` the nearest rows of the same landmark that are among the `among` nearest of all."""
+    import faiss
+
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(vectors)
+    for start in range(0, len(vectors), _BLOCK):
+        similarity, columns = index.search(vectors[start : start + _BLOCK], min(among + 1, len(vectors)))
+        rows = np.broadcast_to(np.arange(start, start + len(columns))[:, None], columns.shape)
+        other = columns != rows
+        other &= np.cumsum(other, axis=1) <= among
+        same = other & (landmarks[columns] == landmarks[rows])
+        same &= np.cumsum(same, axis=1) <= neighbours
+        yield np.stack([rows[same], columns[same]], axis=1), similarity[same]

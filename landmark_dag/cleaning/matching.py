@@ -95,7 +95,7 @@ def mutual_matches_batched(
     """Return `mutual_matches` of each pair of a batch: rows (p, k), columns (p, k) and which are real (p, k).
 
     `first` and `second` (p, n, d) and (p, m, d) are float32 and whole, of which pair i has `counts_first[i]`
-    and `counts_second[i]` rows. k is the largest number of matches in the batch.
+    and `counts_second[i]` rows. k is the largest number of matches in the batch, and 1 at least.
     """
     similarity = torch.bmm(first, second.transpose(1, 2))
     beyond_first = torch.arange(first.shape[1], device=first.device) >= counts_first[:, None]
@@ -110,7 +110,7 @@ def mutual_matches_batched(
     first_column.scatter_reduce_(1, best_row, columns.where(mutual, second.shape[1]), "amin")
     mutual &= columns == first_column.gather(1, best_row)
     order = best.where(mutual, -torch.inf).argsort(dim=1, descending=True, stable=True)
-    order = order[:, : int(mutual.sum(dim=1).max())]
+    order = order[:, : max(1, int(mutual.sum(dim=1).max()))]
     return best_row.gather(1, order), order, mutual.gather(1, order)
 
 

@@ -59,6 +59,7 @@ def verify_pairs(
     verify = _verify_on_cuda if on_device.type == "cuda" else _verify_on_processor
     for rows in _groups(directed, settings.pairs_per_batch * _BATCHES_PER_GROUP):
         photos = {int(position): _read(features, int(position)) for position in np.unique(directed[rows])}
+        _check_alike(features, photos)
         inliers[rows], affine[rows] = verify(photos, directed[rows], settings, on_device)
     affine[:, :, 2] /= SUBPIXELS
     for row in np.flatnonzero(swapped & (inliers > 0)):
@@ -101,6 +102,18 @@ def _read(features: FeatureLookup, position: int) -> _Photo:
         raise InputError(f"Photo {image_id} has a keypoint that is not finite; extract its features again.")
     places = np.rint(keypoints * np.float32(SUBPIXELS)).astype(np.float32)
     return _Photo(places, orientations.astype(np.float32), np.array(descriptors))
+
+
+def _check_alike(features: FeatureLookup, photos: dict[int, _Photo]) -> None:
+    """Raise InputError, naming two photos, unless all descriptors have the same dimensions."""
+    width = {position: photo.descriptors.shape[1] for position, photo in photos.items()}
+    first, *others = sorted(width)
+    for other in others:
+        if width[other] != width[first]:
+            raise InputError(
+                f"Photo {features.image_ids[first]} has descriptors of {width[first]} numbers, photo "
+                f"{features.image_ids[other]} of {width[other]}; extract all photos' local features in one way."
+            )
 
 
 def _groups(pairs: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
