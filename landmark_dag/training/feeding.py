@@ -1,6 +1,7 @@
 """Keeping the network fed: photos prepared ahead in threads, and batches of one size."""
 
 import collections
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -30,8 +31,23 @@ def default_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Let torch compute with `count` threads, here and in threads started inside; the former number returns."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def prepared_ahead(
-    items: Iterable[Item], prepare: Callable[[Item], Prepared], *, threads: int, ahead: int
+    items: Iterable[Item],
+    prepare: Callable[[Item], Prepared],
+    *,
+    threads: int,
+    ahead: int,
 ) -> Iterator[Prepared]:
     """Yield `prepare(item)` of every item, in order, while threads work on up to `ahead` items to come.
 

@@ -16,7 +16,13 @@ from torch.nn import functional
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.training.feeding import Views, batches_of_one_size, default_threads, prepared_ahead
+from landmark_dag.training.feeding import (
+    Views,
+    batches_of_one_size,
+    default_threads,
+    prepared_ahead,
+    torch_threads,
+)
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.losses import Classifier
 from landmark_dag.training.network import EmbeddingNetwork
@@ -213,9 +219,15 @@ def _photo_steps(run: _Run) -> Iterator[_Step]:
         return item[1], run.augmented(*item)
 
     size = run.settings.batch_size
-    photos = prepared_ahead(run.order(), prepare, threads=default_threads(), ahead=2 * size)
-    for batch in batches_of_one_size(photos, size):
-        yield _Step(batch.views[0], run.class_ids[batch.positions])
+    cores = default_threads()
+    on_cpu = run.device.type == "cpu"
+    # On a CPU the network's threads wait for each other: those that decode must leave them cores of their own.
+    decoding = max(1, cores // 4) if on_cpu else cores
+    computing = max(1, cores - decoding) if on_cpu else torch.get_num_threads()
+    with torch_threads(computing):
+        photos = prepared_ahead(run.order(), prepare, threads=decoding, ahead=2 * size)
+        for batch in batches_of_one_size(photos, size):
+            yield _Step(batch.views[0], run.class_ids[batch.positions])
 
 
 def _feature_steps(run: _Run, views: list[NDArray[np.float32]]) -> Iterator[_Step]:

@@ -1,12 +1,19 @@
 """Running a network over photos: decoding ahead in threads, batches of one size, an average over views."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.training.feeding import Views, batches_of_one_size, default_threads, prepared_ahead
+from landmark_dag.training.feeding import (
+    Batch,
+    Views,
+    batches_of_one_size,
+    default_threads,
+    prepared_ahead,
+    torch_threads,
+)
 
 
 def features_of(
@@ -22,8 +29,8 @@ def features_of(
     """Return features float32 (count, d), each the mean of `network` over the photo's views.
 
     `views_of` takes a position from 0 to count - 1 and returns the photo's uint8 tensors; it is called in
-    threads, ahead of the network by at most two batches. `network` maps (b, 3, h, w) to (b, d).
-    `progress` is told how many photos are done, and `count`.
+    `threads` threads (one for each core unless given), ahead of the network by at most two batches.
+    `network` maps (b, 3, h, w) to (b, d). `progress` is told how many photos are done, and `count`.
     """
     threads = threads or default_threads()
     features: NDArray[np.float32] | None = None
@@ -32,15 +39,36 @@ def features_of(
     def prepare(position: int) -> tuple[int, Views]:
         return position, views_of(position)
 
-    photos = prepared_ahead(range(count), prepare, threads=threads, ahead=2 * batch_size)
-    with torch.inference_mode():
-        for batch in batches_of_one_size(photos, batch_size):
+    def computed(batch: Batch) -> tuple[list[int], NDArray[np.float32]]:
+        with torch.inference_mode():
             scales = [network(views.to(device, non_blocking=True)) for views in batch.views]
-            mean = torch.stack(scales).mean(dim=0).float().cpu().numpy()
-            if features is None:
-                features = np.empty((count, mean.shape[1]), np.float32)
-            features[batch.positions] = mean
-            done += len(batch.positions)
-            if progress:
-                progress(done, count)
+            return batch.positions, torch.stack(scales).mean(dim=0).float().cpu().numpy()
+
+    photos = prepared_ahead(range(count), prepare, threads=threads, ahead=2 * batch_size)
+    batches = batches_of_one_size(photos, batch_size)
+    for positions, rows in _each_batch(batches, computed, device, threads):
+        if features is None:
+            features = np.empty((count, rows.shape[1]), np.float32)
+        features[positions] = rows
+        done += len(positions)
+        if progress:
+            progress(done, count)
     return features if features is not None else np.empty((0, 0), np.float32)
+
+
+def _each_batch(
+    batches: Iterator[Batch],
+    computed: Callable[[Batch], tuple[list[int], NDArray[np.float32]]],
+    device: torch.device,
+    threads: int,
+) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+    """Yield the result of every batch in order.
+
+    On a CPU each core computes a batch of its own, in one thread: small layers gain little from threads that
+    wait for each other at every layer's end, and lose much when another process takes one of the cores.
+    """
+    if device.type != "cpu":
+        yield from map(computed, batches)
+        return
+    with torch_threads(1):
+        yield from prepared_ahead(batches, computed, threads=threads, ahead=threads)
