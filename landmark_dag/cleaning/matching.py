@@ -79,13 +79,12 @@ def mutual_matches(similarity: NDArray) -> tuple[NDArray[np.int64], NDArray[np.i
 def first_at_its_place(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Tell for each match (n, 2) whether none before it has the same place in photo a or in photo b."""
     first = np.ones(len(source), np.bool_)
-    for i in range(len(source)):
+    sx, sy, tx, ty = source[:, 0].copy(), source[:, 1].copy(), target[:, 0].copy(), target[:, 1].copy()
+    for i in range(1, len(source)):
+        again = 0
         for j in range(i):
-            same_source = source[i, 0] == source[j, 0] and source[i, 1] == source[j, 1]
-            same_target = target[i, 0] == target[j, 0] and target[i, 1] == target[j, 1]
-            if same_source or same_target:
-                first[i] = False
-                break
+            again += ((sx[j] == sx[i]) & (sy[j] == sy[i])) | ((tx[j] == tx[i]) & (ty[j] == ty[i]))
+        first[i] = again == 0
     return first
 
 
