@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from landmark_dag.cleaning.settings import (
+    SMALL_FOLDER_RULE,
     CandidateSettings,
     KeepRule,
     LocalFeatureSettings,
@@ -46,14 +47,48 @@ class Profile:
 PROFILES: Mapping[str, Profile] = {
     profile.name: profile
     for profile in (
-        Profile(name="demo", photos_per_shard=300),
+        Profile(
+            name="demo",
+            photos_per_shard=300,
+            local_features=LocalFeatureSettings(long_side=320),
+            bootstrap_embedding=EmbeddingSettings(square_size=128, long_side=160, scales=(1.0,), smallest_side=64),
+            network=NetworkSettings(backbone="test_resnet", embedding_dim=128),
+            training=TrainingSettings(
+                square_size=128,
+                long_side=160,
+                epochs=15,
+                scale=16.0,
+                margin=0.2,
+                optimizer="adamw",
+                learning_rate=3e-3,
+                classifier_learning_rate=3e-3,
+                weight_decay=0.05,
+            ),
+            embedding=EmbeddingSettings(square_size=128, long_side=160, smallest_side=64),
+        ),
         Profile(
             name="photos",
             photos_per_shard=500,
-            keep_rule=KeepRule(min_inliers=15, min_verified=1),
-            network=NetworkSettings(backbone="mobilenetv2_100", weights="hub", normalise_pooled=True, batch_norm=False),
+            keep_rule=SMALL_FOLDER_RULE,
+            bootstrap_embedding=EmbeddingSettings(square_size=288, long_side=320, scales=(1.0,)),
+            network=NetworkSettings(
+                backbone="mobilenetv2_100",
+                weights="hub",
+                normalise_pooled=True,
+                embedding_dim=256,
+                batch_norm=False,
+            ),
             training=TrainingSettings(
-                trainable="projection", projection_start="whitened", square_size=288, long_side=320, epochs=10
+                trainable="projection",
+                projection_start="whitened",
+                square_size=288,
+                long_side=320,
+                epochs=10,
+                views=6,
+                scale=8.0,
+                margin=0.2,
+                learning_rate=0.1,
+                classifier_learning_rate=0.1,
             ),
             embedding=EmbeddingSettings(square_size=288, long_side=320),
         ),
