@@ -50,9 +50,7 @@ class FolderSource(PhotoSource):
         remembered = self._remembered(split, found)
         members = remembered.filter(pl.col("shard").cast(pl.String).str.zfill(_DIGITS) == shard)
         if members.is_empty():
-            raise InputError(
-                f"{self.root / split} has no shard {shard!r}; run without it, or list the shards anew."
-            )
+            raise InputError(f"{self.root / split} has no shard {shard!r}; run without it, or list the shards anew.")
         if not any(image_id in found for image_id in members["image_id"]):
             raise InputError(
                 f"All {len(members)} photos of shard {shard} are gone from {self.root / split}; bring them "
@@ -78,9 +76,7 @@ class FolderSource(PhotoSource):
         A landmark's name is its folder's, its id the position of that name among the sorted names.
         """
         train = self.root / "train"
-        landmark_of = {
-            image_id: path.relative_to(train).parts[0] for image_id, path in self._scan("train").items()
-        }
+        landmark_of = {image_id: path.relative_to(train).parts[0] for image_id, path in self._scan("train").items()}
         number = {landmark: position for position, landmark in enumerate(sorted(set(landmark_of.values())))}
         rows = [(image_id, number[landmark], landmark) for image_id, landmark in sorted(landmark_of.items())]
         return pl.DataFrame(rows, schema=LABELS.schema, orient="row")
@@ -108,13 +104,9 @@ class FolderSource(PhotoSource):
             twin = found.setdefault(path.stem, path)
             if twin is not path:
                 first, second = sorted((twin, path))
-                raise InputError(
-                    f"{first} and {second} have the same image id {path.stem!r}; rename one of them."
-                )
+                raise InputError(f"{first} and {second} have the same image id {path.stem!r}; rename one of them.")
         if not found:
-            raise InputError(
-                f"{folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}); put some there."
-            )
+            raise InputError(f"{folder} holds no photo ({', '.join(sorted(PHOTO_SUFFIXES))}); put some there.")
         return found
 
     def _split_folder(self, split: str) -> Path:
@@ -122,9 +114,7 @@ class FolderSource(PhotoSource):
         if split not in SPLITS:
             raise InputError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
         if not self.root.is_dir():
-            raise InputError(
-                f"There is no photo folder {self.root}; name a folder with train/, index/ and query/."
-            )
+            raise InputError(f"There is no photo folder {self.root}; name a folder with train/, index/ and query/.")
         folder = self.root / split
         if not folder.is_dir():
             content = "train/<landmark name>/" if split == "train" else f"{split}/"
@@ -196,9 +186,7 @@ def _read_memory(file: Path) -> pl.DataFrame:
         version = pl.read_parquet_metadata(file).get(_FORMAT_KEY)
         remembered = pl.read_parquet(file, hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{file}, which remembers the shards, is broken ({error}); restore or delete it."
-        ) from error
+        raise InputError(f"{file}, which remembers the shards, is broken ({error}); restore or delete it.") from error
     if version != str(FORMAT_VERSION) or remembered.schema != _REMEMBERED:
         raise InputError(
             f"{file} has format {version}, this program writes format {FORMAT_VERSION}; restore or delete it."

@@ -39,9 +39,7 @@ class Gldv2Source(PhotoSource):
         chosen = set(self.settings.shards)
         known = {f"{any_split}/{key}" for any_split in SPLITS for key in self._tars_of(any_split)}
         if unknown := sorted(chosen - known):
-            raise InputError(
-                f"The dataset has no shard {unknown[0]!r}; its shards have names such as {min(known)}."
-            )
+            raise InputError(f"The dataset has no shard {unknown[0]!r}; its shards have names such as {min(known)}.")
         return [key for key in self._tars_of(split) if not chosen or f"{split}/{key}" in chosen]
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
@@ -54,9 +52,7 @@ class Gldv2Source(PhotoSource):
             for location in index_tar(tar):
                 twin = found.setdefault(location.image_id, location)
                 if twin is not location:
-                    raise InputError(
-                        f"{twin.path} and {tar} both hold a photo {location.image_id!r}; drop one TAR."
-                    )
+                    raise InputError(f"{twin.path} and {tar} both hold a photo {location.image_id!r}; drop one TAR.")
         return sorted(found.values(), key=lambda location: location.image_id)
 
     def version(self, split: str, shard: str) -> str:
@@ -108,18 +104,14 @@ class Gldv2Source(PhotoSource):
             raise InputError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
         tars, per_shard = sizes[split]
         if tars < 1 or per_shard < 1:
-            raise InputError(
-                f"{split}_tars and {split}_tars_per_shard must be at least 1, not {tars}, {per_shard}."
-            )
+            raise InputError(f"{split}_tars and {split}_tars_per_shard must be at least 1, not {tars}, {per_shard}.")
         runs = [range(first, min(first + per_shard, tars)) for first in range(0, tars, per_shard)]
         return {f"{run[0]:03d}-{run[-1]:03d}": run for run in runs}
 
     def _names(self, split: str, shard: str) -> list[str]:
         """Return the names of the shard's TARs under the root."""
         if shard not in self.shards(split):
-            raise InputError(
-                f"The split {split} has no shard {shard!r} among those in use; list the shards anew."
-            )
+            raise InputError(f"The split {split} has no shard {shard!r} among those in use; list the shards anew.")
         folder = {"query": "test"}.get(split, split)
         return [f"{folder}/images_{number:03d}.tar" for number in self._tars_of(split)[shard]]
 

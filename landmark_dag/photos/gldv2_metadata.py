@@ -24,9 +24,7 @@ def read_labels(train_csv: Path, categories_csv: Path) -> pl.DataFrame:
     train = _read_csv(train_csv, {"id": pl.String(), "landmark_id": pl.Int64()})
     duplicated = train.filter(pl.col("id").is_duplicated())
     if not duplicated.is_empty():
-        raise InputError(
-            f"{train_csv} has the image id {duplicated['id'][0]!r} in two rows; drop one of them."
-        )
+        raise InputError(f"{train_csv} has the image id {duplicated['id'][0]!r} in two rows; drop one of them.")
     names = _read_csv(categories_csv, _CATEGORIES).select(
         "landmark_id", pl.col("category").map_elements(landmark_name, pl.String).alias("landmark")
     )
@@ -86,9 +84,7 @@ def _read_csv(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
         frame = pl.read_csv(path, columns=list(columns), schema_overrides=columns)
     except (OSError, pl.exceptions.PolarsError) as error:
         told = str(error).split("\n", 1)[0]
-        raise InputError(
-            f"{path} must be a CSV file with the columns {', '.join(columns)}: {told}"
-        ) from error
+        raise InputError(f"{path} must be a CSV file with the columns {', '.join(columns)}: {told}") from error
     for name in columns:
         if frame[name].null_count():
             row = int(frame[name].is_null().arg_true()[0]) + 2

@@ -59,9 +59,7 @@ def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
     except (PermissionError, NotADirectoryError) as error:
         raise UnreadablePhoto(f"the file may not be read: {error.strerror}") from None
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened: {error.strerror}; check the disk and run again."
-        ) from error
+        raise InputError(f"{path} cannot be opened: {error.strerror}; check the disk and run again.") from error
     try:
         data = os.pread(file, size, offset)
     except OSError as error:
@@ -69,15 +67,11 @@ def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
     finally:
         os.close(file)
     if len(data) < size:
-        raise UnreadablePhoto(
-            f"the file ends at byte {offset + len(data)}, the photo should end at {offset + size}"
-        )
+        raise UnreadablePhoto(f"the file ends at byte {offset + len(data)}, the photo should end at {offset + size}")
     return data
 
 
-def decode_photo(
-    data: bytes, *, smallest_side: int | None = None, long_side: int | None = None
-) -> np.ndarray:
+def decode_photo(data: bytes, *, smallest_side: int | None = None, long_side: int | None = None) -> np.ndarray:
     """Decode a photo to uint8 RGB of shape (height, width, 3), upright by its EXIF orientation.
 
     With `long_side`, the photo is shrunk (never enlarged) so that its longer side has at most that many
@@ -156,9 +150,7 @@ def _check_extent(image: Image.Image, data: bytes) -> None:
     """Refuse images too small, too large, or made of so many scans that decoding would take minutes."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
-        raise UnreadablePhoto(
-            f"the photo is too small: {width} x {height}, at least {MIN_SIDE} a side are needed"
-        )
+        raise UnreadablePhoto(f"the photo is too small: {width} x {height}, at least {MIN_SIDE} a side are needed")
     scans = data.count(b"\xff\xda") if image.format == "JPEG" else 1
     if width * height > MAX_PIXELS or width * height * scans > _MAX_SCANNED_PIXELS:
         raise UnreadablePhoto(f"decompression bomb: {width} x {height} pixels in {scans} scans")

@@ -17,9 +17,7 @@ class DownloadSettings:
 
     connections: Annotated[int, "files fetched at the same time"] = 4
     retries: Annotated[int, "failed attempts in a row, without one new byte, before giving up"] = 8
-    backoff_seconds: Annotated[
-        float, "wait after the first failed attempt; it doubles with each further one"
-    ] = 1.0
+    backoff_seconds: Annotated[float, "wait after the first failed attempt; it doubles with each further one"] = 1.0
     longest_wait_seconds: Annotated[float, "longest wait between two attempts"] = 60.0
     timeout_seconds: Annotated[float, "silence of the server after which an attempt counts as failed"] = 60.0
 

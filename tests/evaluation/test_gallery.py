@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request
 
 from landmark_dag.evaluation.gallery import (
     _QUERY_BYTES,
@@ -24,7 +24,6 @@ from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
 from landmark_dag.tables import MANIFEST, NEIGHBOURS, RANKING, VOTES
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
-CHROMIUM = "/usr/bin/chromium"
 
 
 def photo(folder: Path, image_id: str, seed: int) -> tuple[str, str, int, int, int, int, str]:
@@ -126,15 +125,6 @@ class Opened:
 
 
 Opener = Callable[..., Opened]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    assert Path(CHROMIUM).exists(), f"{CHROMIUM} is missing; install the package chromium"
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture
