@@ -51,7 +51,9 @@ PROFILES: Mapping[str, Profile] = {
             name="demo",
             photos_per_shard=300,
             local_features=LocalFeatureSettings(long_side=320),
-            bootstrap_embedding=EmbeddingSettings(square_size=128, long_side=160, scales=(1.0,), smallest_side=64),
+            bootstrap_embedding=EmbeddingSettings(
+                square_size=128, long_side=160, scales=(1.0,), smallest_side=64, batch_size=8
+            ),
             network=NetworkSettings(backbone="test_resnet", embedding_dim=128),
             training=TrainingSettings(
                 square_size=128,
@@ -64,13 +66,13 @@ PROFILES: Mapping[str, Profile] = {
                 classifier_learning_rate=3e-3,
                 weight_decay=0.05,
             ),
-            embedding=EmbeddingSettings(square_size=128, long_side=160, smallest_side=64),
+            embedding=EmbeddingSettings(square_size=128, long_side=160, smallest_side=64, batch_size=8),
         ),
         Profile(
             name="photos",
             photos_per_shard=500,
             keep_rule=SMALL_FOLDER_RULE,
-            bootstrap_embedding=EmbeddingSettings(square_size=288, long_side=320, scales=(1.0,)),
+            bootstrap_embedding=EmbeddingSettings(square_size=288, long_side=320, scales=(1.0,), batch_size=8),
             network=NetworkSettings(
                 backbone="mobilenetv2_100",
                 weights="hub",
@@ -90,7 +92,7 @@ PROFILES: Mapping[str, Profile] = {
                 learning_rate=0.1,
                 classifier_learning_rate=0.1,
             ),
-            embedding=EmbeddingSettings(square_size=288, long_side=320),
+            embedding=EmbeddingSettings(square_size=288, long_side=320, batch_size=8),
         ),
         Profile(name="gldv2"),
     )

@@ -35,6 +35,9 @@ History = list[dict[str, float]]
 
 _ORDER, _AUGMENTATION, _CLASSIFIER = range(3)
 
+_FEATURE_BATCH = 8
+"""Photos a batch where features are only read off: more need more memory and are no faster on a CPU."""
+
 
 def fit(
     photos: Sequence[PhotoLocation],
@@ -199,7 +202,7 @@ def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
         len(run.photos),
         views_of,
         run.network.pooled,
-        batch_size=run.settings.batch_size,
+        batch_size=_FEATURE_BATCH,
         device=run.device,
     )
 
