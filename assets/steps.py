@@ -1,7 +1,6 @@
 """What every step does: declare inputs once, skip what is stored, compute the rest, report what was done."""
 
 import base64
-import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
 from landmark_dag.tables import Table
 from resources.store import WHOLE, Store, digest
@@ -88,7 +88,7 @@ def materialize_stored(
     """Bring the stored output of every shard of this run up to date and report what was done.
 
     An output's version is the digest of the asset, its code version, the versions of its `inputs`, its
-    `settings` (dataclasses) and the version of its `source` outside the store. Where the store already holds
+    `settings` (dataclasses, speed left out) and the version of its `source` outside the store. Where the store already holds
     that version nothing is computed; elsewhere `compute(shard, path, version)` must write `path`, carrying the
     version, and return metadata. A run over several shards has one data version, the digest over theirs.
     """
@@ -101,7 +101,7 @@ def materialize_stored(
             {
                 "asset": asset,
                 "code": context.assets_def.code_versions_by_key[context.asset_key],
-                "settings": [{type(item).__name__: dataclasses.asdict(item)} for item in settings],
+                "settings": [{type(item).__name__: determining(item)} for item in settings],
                 "inputs": [upstream.versions(context, store, shard) for upstream in inputs],
                 "source": source(shard),
             }

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from landmark_dag.determining import Only
+
 
 @dataclass(frozen=True)
 class LocalFeatureSettings:
@@ -28,7 +30,7 @@ class VerificationSettings:
 
     residual: Annotated[float, "largest distance of an inlier from the affine map, pixels"] = 8.0
     hypotheses: Annotated[int, "samples of three matches tried for each pair"] = 4096
-    pairs_per_batch: Annotated[int, "pairs compared at once; bounds memory (about 8 MB a pair)"] = 64
+    pairs_per_batch: Annotated[int, "pairs compared at once; bounds memory (about 8 MB a pair)", Only.SPEED] = 64
 
 
 @dataclass(frozen=True)

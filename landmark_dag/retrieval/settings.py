@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from landmark_dag.determining import Only
+
 
 @dataclass(frozen=True)
 class EmbeddingSettings:
@@ -12,7 +14,7 @@ class EmbeddingSettings:
     long_side: Annotated[int, "longer side of any other photo at scale 1, pixels"] = 800
     scales: Annotated[tuple[float, ...], "scales whose raw features are averaged"] = (0.75, 1.0, 1.25)
     smallest_side: Annotated[int, "no side is scaled under this, pixels"] = 128
-    batch_size: Annotated[int, "photos a batch"] = 32
+    batch_size: Annotated[int, "photos a batch", Only.SPEED] = 32
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, same
+from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
+from landmark_dag.retrieval.settings import EmbeddingSettings
 from landmark_dag.tables import LABELS, write_table
 from resources.store import Store
 
@@ -145,3 +147,9 @@ def test_a_missing_shard_is_named(world: World, instance: dg.DagsterInstance) ->
     world.store.path("index/doubled", "0001").unlink()
     with pytest.raises(Exception, match="index/doubled of shard 0001 is not materialized yet"):
         world.run(instance, selection="total")
+
+
+def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
+    assert "batch_size" not in determining(EmbeddingSettings())
+    assert determining(EmbeddingSettings(batch_size=1)) == determining(EmbeddingSettings(batch_size=2))
+    assert determining(EmbeddingSettings(square_size=1)) != determining(EmbeddingSettings(square_size=2))
