@@ -88,9 +88,10 @@ def materialize_stored(
     """Bring the stored output of every shard of this run up to date and report what was done.
 
     An output's version is the digest of the asset, its code version, the versions of its `inputs`, its
-    `settings` (dataclasses, speed left out) and the version of its `source` outside the store. Where the store already holds
-    that version nothing is computed; elsewhere `compute(shard, path, version)` must write `path`, carrying the
-    version, and return metadata. A run over several shards has one data version, the digest over theirs.
+    `settings` (dataclasses, without what changes only speed) and the version of its `source` outside the store.
+    Where the store already holds that version nothing is computed; elsewhere `compute(shard, path, version)`
+    must write `path`, carrying the version, and return metadata. A run over several shards has one data version,
+    the digest over theirs.
     """
     asset = "/".join(context.asset_key.path)
     shards = list(context.partition_keys) if context.assets_def.partitions_def else [WHOLE]

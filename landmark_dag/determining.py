@@ -3,7 +3,7 @@
 import dataclasses
 import typing
 from enum import Enum
-from typing import Annotated, Any
+from typing import Any
 
 
 class Only(Enum):
@@ -15,7 +15,5 @@ class Only(Enum):
 def determining(settings: Any) -> dict[str, Any]:
     """Return the fields of a settings dataclass by name, without those marked `Only.SPEED`."""
     hints = typing.get_type_hints(type(settings), include_extras=True)
-    marked = {
-        name for name, hint in hints.items() if typing.get_origin(hint) is Annotated and Only.SPEED in hint.__metadata__
-    }
+    marked = {name for name, hint in hints.items() if Only.SPEED in getattr(hint, "__metadata__", ())}
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in marked}
