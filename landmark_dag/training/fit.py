@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -54,57 +54,77 @@ def fit(
     cannot be read, and a loss that is not finite (naming step and learning rate).
     """
     classes = np.asarray(class_ids, dtype=np.int64)
-    _check(photos, classes)
-    run = _Run(photos, torch.from_numpy(classes), network, settings, torch.device(device))
-    with _deterministic():
-        network.to(run.device).eval()
+    _check(len(photos), classes)
+    photo_set = _PhotoSet(photos, settings)
+    run = _Run(torch.from_numpy(classes), network.to(device).eval(), settings, torch.device(device))
+    if settings.trainable == "projection":
+        views = [_pooled(run, functools.partial(photo_set.augmented, view)) for view in range(settings.views)]
+        return _fit_projection(run, np.stack(views), on_epoch)
+    decoding, computing = _threads(run.device)
+    with _deterministic(), torch_threads(computing):
         classifier = _classifier(run)
-        whitened = settings.projection_start == "whitened"
-        if settings.trainable == "all":
-            if whitened:
-                _start_whitened(run, classifier, [_pooled(run, run.plain)])
-            return _loop(run, network, classifier, _photo_steps(run), on_epoch)
-        views = [_pooled(run, functools.partial(run.augmented, view)) for view in range(settings.views)]
-        if whitened:
-            _start_whitened(run, classifier, views)
-        return _loop(run, network.projection, classifier, _feature_steps(run, views), on_epoch)
+        if settings.projection_start == "whitened":
+            _start_whitened(run, classifier, _pooled(run, photo_set.plain)[None])
+        return _loop(run, network, classifier, _photo_steps(run, photo_set, decoding), on_epoch)
 
 
-@dataclass
+def fit_projection(
+    views: NDArray[np.float32],
+    class_ids: NDArray[np.integer],
+    network: EmbeddingNetwork,
+    settings: TrainingSettings,
+    device: str = "cpu",
+    on_epoch: Callable[[dict[str, float]], None] | None = None,
+) -> History:
+    """Fit the projection of `network`, in place, to pooled features, as `fit` does with a frozen backbone.
+
+    `views` are the features (views, photos, channels) of several views of the photos, taken in turn epoch by
+    epoch. Returns and raises what `fit` does.
+    """
+    classes = np.asarray(class_ids, dtype=np.int64)
+    _check(views.shape[1], classes)
+    run = _Run(torch.from_numpy(classes), network.to(device).eval(), settings, torch.device(device))
+    return _fit_projection(run, views, on_epoch)
+
+
+@dataclass(frozen=True)
 class _Run:
     """What every step of one fit needs."""
 
-    photos: Sequence[PhotoLocation]
     class_ids: torch.Tensor
     network: EmbeddingNetwork
     settings: TrainingSettings
     device: torch.device
-    sizes: tuple[tuple[int, int], ...] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.sizes = photo_sizes(self.settings.square_size, self.settings.long_side)
-
-    def generator(self, purpose: int, *numbers: int) -> np.random.Generator:
-        """Return the random numbers for one purpose, e.g. one photo in one epoch."""
-        return np.random.default_rng([self.settings.seed, purpose, *numbers])
-
-    def plain(self, position: int) -> Views:
-        """Return a photo as it is embedded at scale 1."""
-        photo = decoded(self.photos[position], max(map(max, self.sizes)))
-        return [resized(photo, size_for(photo, self.sizes))]
-
-    def augmented(self, view: int, position: int) -> Views:
-        """Return a photo as it is seen in one of its augmented views."""
-        photo = decoded(self.photos[position], max(map(max, self.sizes)))
-        draws = self.generator(_AUGMENTATION, view, position)
-        size = size_for(photo, self.sizes)
-        return [augmented(photo, size, self.settings.crop, self.settings.brightness, draws)]
 
     def order(self) -> Iterator[tuple[int, int]]:
         """Yield (epoch, position) of every photo of every epoch, each epoch in an order of its own."""
         for epoch in range(self.settings.epochs):
-            for position in self.generator(_ORDER, epoch).permutation(len(self.photos)):
+            for position in _generator(self.settings, _ORDER, epoch).permutation(len(self.class_ids)):
                 yield epoch, int(position)
+
+
+class _PhotoSet:
+    """The photos as the network is shown them."""
+
+    def __init__(self, photos: Sequence[PhotoLocation], settings: TrainingSettings) -> None:
+        self._photos = photos
+        self._settings = settings
+        self._sizes = photo_sizes(settings.square_size, settings.long_side)
+
+    def plain(self, position: int) -> Views:
+        """Return a photo as it is embedded at scale 1."""
+        photo = self._decoded(position)
+        return [resized(photo, size_for(photo, self._sizes))]
+
+    def augmented(self, view: int, position: int) -> Views:
+        """Return a photo as it is seen in one of its augmented views."""
+        photo = self._decoded(position)
+        draws = _generator(self._settings, _AUGMENTATION, view, position)
+        size = size_for(photo, self._sizes)
+        return [augmented(photo, size, self._settings.crop, self._settings.brightness, draws)]
+
+    def _decoded(self, position: int) -> NDArray[np.uint8]:
+        return decoded(self._photos[position], max(map(max, self._sizes)))
 
 
 class _Curve:
@@ -149,9 +169,27 @@ class _Curve:
             self._on_epoch(row)
 
 
-def _check(photos: Sequence[PhotoLocation], class_ids: NDArray[np.int64]) -> None:
-    if len(photos) != len(class_ids):
-        raise InputError(f"There are {len(photos)} photos and {len(class_ids)} class ids; give one for each.")
+def _generator(settings: TrainingSettings, purpose: int, *numbers: int) -> np.random.Generator:
+    """Return the random numbers for one purpose, e.g. one photo in one epoch."""
+    return np.random.default_rng([settings.seed, purpose, *numbers])
+
+
+def _threads(device: torch.device) -> tuple[int, int]:
+    """Return how many threads decode photos, and with how many torch computes.
+
+    On a CPU the network's threads wait for each other at every layer, so decoding leaves them their cores.
+    """
+    cores = default_threads()
+    if device.type != "cpu":
+        return cores, torch.get_num_threads()
+    decoding = max(1, cores // 4)
+    return decoding, max(1, cores - decoding)
+
+
+def _check(photos: int, class_ids: NDArray[np.int64]) -> None:
+    """Raise InputError unless class ids number at least two landmarks from 0, one for each photo."""
+    if photos != len(class_ids):
+        raise InputError(f"There are {photos} photos and {len(class_ids)} class ids; give one for each.")
     found = np.unique(class_ids)
     if len(found) < 2:
         raise InputError(
@@ -174,16 +212,27 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _start_whitened(run: _Run, classifier: Classifier, views: list[NDArray[np.float32]]) -> None:
+def _fit_projection(
+    run: _Run, views: NDArray[np.float32], on_epoch: Callable[[dict[str, float]], None] | None
+) -> History:
+    """Fit the projection to `views`, pooled features (views, photos, channels)."""
+    with _deterministic(), torch_threads(1 if run.device.type == "cpu" else torch.get_num_threads()):
+        classifier = _classifier(run)
+        if run.settings.projection_start == "whitened":
+            _start_whitened(run, classifier, views)
+        return _loop(run, run.network.projection, classifier, _feature_steps(run, views), on_epoch)
+
+
+def _start_whitened(run: _Run, classifier: Classifier, views: NDArray[np.float32]) -> None:
     """Set the projection to the whitening of pooled features, and each class to the mean of its photos.
 
-    `views` are features (photos, channels) of several views of the photos. The projection is scaled so that
-    a projected photo has length 1 on average: learning rates then mean the same for every backbone.
+    `views` are features (views, photos, channels). The projection is scaled so that a projected photo has
+    length 1 on average: learning rates then mean the same for every backbone.
     """
     linear = run.network.linear
     if linear is None:
         raise InputError("A network without projection cannot start whitened; set embedding_dim above 0.")
-    features = np.concatenate(views)
+    features = views.reshape(-1, views.shape[2])
     class_ids = np.tile(run.class_ids.numpy(), len(views))
     weight, bias = whitening(features, class_ids, linear.out_features, run.settings.shrinkage)
     projected = features @ weight.T + bias
@@ -199,7 +248,7 @@ def _start_whitened(run: _Run, classifier: Classifier, views: list[NDArray[np.fl
 def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
     """Return pooled features (photos, channels) of one view of every photo, by the network as it is."""
     return features_of(
-        len(run.photos),
+        len(run.class_ids),
         views_of,
         run.network.pooled,
         batch_size=_FEATURE_BATCH,
@@ -215,27 +264,21 @@ class _Step:
     class_ids: torch.Tensor
 
 
-def _photo_steps(run: _Run) -> Iterator[_Step]:
+def _photo_steps(run: _Run, photo_set: _PhotoSet, decoding: int) -> Iterator[_Step]:
     """Yield steps of augmented photos, decoded ahead; all photos of a step have one size."""
 
     def prepare(item: tuple[int, int]) -> tuple[int, Views]:
-        return item[1], run.augmented(*item)
+        return item[1], photo_set.augmented(*item)
 
     size = run.settings.batch_size
-    cores = default_threads()
-    on_cpu = run.device.type == "cpu"
-    # On a CPU the network's threads wait for each other: those that decode must leave them cores of their own.
-    decoding = max(1, cores // 4) if on_cpu else cores
-    computing = max(1, cores - decoding) if on_cpu else torch.get_num_threads()
-    with torch_threads(computing):
-        photos = prepared_ahead(run.order(), prepare, threads=decoding, ahead=2 * size)
-        for batch in batches_of_one_size(photos, size):
-            yield _Step(batch.views[0], run.class_ids[batch.positions])
+    photos = prepared_ahead(run.order(), prepare, threads=decoding, ahead=2 * size)
+    for batch in batches_of_one_size(photos, size):
+        yield _Step(batch.views[0], run.class_ids[batch.positions])
 
 
-def _feature_steps(run: _Run, views: list[NDArray[np.float32]]) -> Iterator[_Step]:
-    """Yield steps of pooled features (photos, channels), the views taken in turn epoch by epoch."""
-    features = torch.from_numpy(np.stack(views))
+def _feature_steps(run: _Run, views: NDArray[np.float32]) -> Iterator[_Step]:
+    """Yield steps of pooled features (views, photos, channels), the views taken in turn epoch by epoch."""
+    features = torch.from_numpy(views)
     order = torch.tensor(list(run.order()), dtype=torch.int64).reshape(-1, 2)
     for start in range(0, len(order), run.settings.batch_size):
         epochs, positions = order[start : start + run.settings.batch_size].unbind(1)
@@ -245,7 +288,7 @@ def _feature_steps(run: _Run, views: list[NDArray[np.float32]]) -> Iterator[_Ste
 def _classifier(run: _Run) -> Classifier:
     settings = run.settings
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(run.generator(_CLASSIFIER).integers(2**62)))
+        torch.manual_seed(int(_generator(settings, _CLASSIFIER).integers(2**62)))
         classifier = Classifier(
             run.network.dimensions,
             int(run.class_ids.max()) + 1,
@@ -283,11 +326,11 @@ def _loop(
     optimizer = _optimizer(module, classifier, settings)
     scheduler = CosineLRScheduler(
         optimizer,
-        t_initial=settings.epochs * len(run.photos),
+        t_initial=settings.epochs * len(run.class_ids),
         lr_min=settings.lowest_learning_rate,
         t_in_epochs=False,
     )
-    curve = _Curve(len(run.photos), on_epoch)
+    curve = _Curve(len(run.class_ids), on_epoch)
     for number, step in enumerate(steps, start=1):
         if len(step.class_ids) == 1:
             continue  # batch norm has no statistics of a single photo

@@ -1,0 +1,200 @@
+"""Chooses the recipe for small folders: each choice with its mAP on a validation split held out of train.
+
+A third of the landmarks is held out whole and joins the validation index as distractors: votes must not be
+drawn to photos of unknown places. Of the other landmarks, half of the photos are train, a third index, the
+rest queries. Lists have 30 photos, about what 100 are to a folder's real index. No query photo is looked at.
+
+Run: python -m benchmarks.small_folder_recipe PHOTOS --backbone NAME --weights FILE [--wrong-labels CSV]
+"""
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landmark_dag.evaluation.retrieval_metrics import average_precision, first_hits
+from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.retrieval.knn import nearest
+from landmark_dag.retrieval.ranking import group_by_landmark, insert_step, sort_step
+from landmark_dag.retrieval.settings import EmbeddingSettings, InsertSettings
+from landmark_dag.retrieval.votes import vote
+from landmark_dag.settings import profile_named
+from landmark_dag.training.fit import fit_projection
+from landmark_dag.training.inference import features_of
+from landmark_dag.training.network import EmbeddingNetwork, build_network
+from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized, scaled, size_for
+from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+
+LIST_LENGTH = 30
+
+
+@dataclass(frozen=True)
+class Features:
+    """Pooled features of all train photos: augmented views (v, n, c), and every scale (s, n, c)."""
+
+    views: NDArray[np.float32]
+    scales: NDArray[np.float32]
+
+
+def read_train(photos: Path, wrong_labels: Path | None) -> tuple[list[PhotoLocation], NDArray[np.int64]]:
+    """Return the train photos and their landmarks, without those whose label is said to be wrong."""
+    wrong = {row["id"] for row in csv.DictReader(wrong_labels.open())} if wrong_labels else set()
+    files = sorted(file for file in (photos / "train").rglob("*.jpg") if file.stem not in wrong)
+    landmarks = np.unique([file.parent.name for file in files], return_inverse=True)[1]
+    return [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files], landmarks
+
+
+def extract(locations: list[PhotoLocation], network: EmbeddingNetwork, training: TrainingSettings) -> Features:
+    """Return features of every photo at the settings' size, by the backbone as it is."""
+    sizes = photo_sizes(training.square_size, training.long_side)
+
+    def pass_over(prepare) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
+        def views_of(position: int) -> list[torch.Tensor]:
+            photo = decoded(locations[position], 2 * training.long_side)
+            return [prepare(photo, size_for(photo, sizes), position)]
+
+        return features_of(len(locations), views_of, network.pooled, batch_size=8, device=torch.device("cpu"))
+
+    views = [
+        pass_over(
+            lambda photo, size, position, view=view: augmented(
+                photo, size, training.crop, training.brightness, np.random.default_rng([view, position])
+            )
+        )
+        for view in range(training.views)
+    ]
+    scales = [
+        pass_over(lambda photo, size, _, scale=scale: resized(photo, scaled(size, scale, 128, network.size_multiple)))
+        for scale in EmbeddingSettings().scales
+    ]
+    return Features(np.stack(views), np.stack(scales))
+
+
+def split(landmarks: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], ...]:
+    """Return positions of train, index and query photos; landmarks held out whole are in the index only."""
+    random = np.random.default_rng(seed)
+    names = random.permutation(np.unique(landmarks))
+    held_out = names[: len(names) // 3]
+    parts: list[list[int]] = [[], list(np.flatnonzero(np.isin(landmarks, held_out))), []]
+    for landmark in names[len(names) // 3 :]:
+        members = random.permutation(np.flatnonzero(landmarks == landmark))
+        borders = round(len(members) / 2), round(len(members) * 5 / 6)
+        for part, some in zip(parts, np.split(members, borders), strict=True):
+            part.extend(some)
+    return tuple(np.array(part) for part in parts)
+
+
+def ladder(
+    vectors: NDArray[np.float32], landmarks: NDArray[np.int64], parts: tuple[NDArray[np.int64], ...]
+) -> list[float]:
+    """Return mAP of the kNN, sorted and inserted lists of a split, percent."""
+    train, index, query = (np.ascontiguousarray(vectors[part]) for part in parts)
+    train_landmarks, index_landmarks, query_landmarks = (landmarks[part] for part in parts)
+    votes = []
+    for some in (query, index):
+        similarity, position = nearest(some, train, 3)
+        votes.append(vote(similarity, train_landmarks[position]))
+    (query_vote, query_confidence), (index_vote, index_confidence) = votes
+    positions = nearest(query, index, LIST_LENGTH)[1]
+    offsets = np.arange(len(query) + 1, dtype=np.int64) * positions.shape[1]
+    flat = positions.ravel()
+    order, same = sort_step(offsets, flat, query_vote, index_vote)
+    groups = group_by_landmark(index_vote, index_confidence)
+    settings = InsertSettings(limit=LIST_LENGTH)
+    inserted = insert_step(offsets, flat[order], same, query_vote, query_confidence, groups, settings)
+    right = [np.flatnonzero(index_landmarks == landmark).astype(np.int32) for landmark in query_landmarks]
+    expected = np.array([len(some) for some in right], dtype=np.int64)
+    right_offsets = np.concatenate([[0], np.cumsum(expected)])
+    figures = []
+    for list_offsets, list_positions in ((offsets, flat), (offsets, flat[order]), inserted[:2]):
+        hits = first_hits(list_offsets, list_positions, right_offsets, np.concatenate(right))
+        figures.append(100 * average_precision(list_offsets, hits, expected, LIST_LENGTH)[expected > 0].mean())
+    return figures
+
+
+def figures(
+    features: Features,
+    landmarks: NDArray[np.int64],
+    network: EmbeddingNetwork,
+    training: TrainingSettings | None,
+    scales: list[int],
+    seeds: int,
+) -> NDArray[np.float64]:
+    """Return the ladder's mean over splits, the projection fitted to each split's train photos."""
+    rows = []
+    for seed in range(seeds):
+        parts = split(landmarks, seed)
+        train = parts[0]
+        if training:
+            class_ids = np.unique(landmarks[train], return_inverse=True)[1]
+            fit_projection(np.ascontiguousarray(features.views[: training.views, train]), class_ids, network, training)
+        with torch.inference_mode():
+            raw = torch.stack([network.projection(torch.from_numpy(features.scales[scale])) for scale in scales])
+            vectors = torch.nn.functional.normalize(raw.mean(dim=0)).numpy()
+        rows.append(ladder(vectors, landmarks, parts))
+    return np.mean(rows, axis=0)
+
+
+def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], TrainingSettings | None, list[int]]]:
+    """Return every choice by name: network settings that differ, training settings, scales embedded at."""
+    every = [0, 1, 2]
+    none: dict[str, object] = {"embedding_dim": 0}
+    chosen: dict[str, tuple[dict[str, object], TrainingSettings | None, list[int]]] = {
+        "no projection, one scale": (none, None, [1]),
+        "no projection": (none, None, every),
+        "the profile": ({}, base, every),
+        "the profile, embedded at one scale": ({}, base, [1]),
+        "random start, 10 times the epochs": ({}, replace(base, projection_start="random", epochs=100), every),
+        "whitened, then left as it is": ({}, replace(base, epochs=0), every),
+    }
+    for dimensions in (64, 128, 512):
+        chosen[f"{dimensions} dimensions"] = ({"embedding_dim": dimensions}, base, every)
+    chosen["pooled features not normalised"] = ({"normalise_pooled": False}, base, every)
+    variations: dict[str, list[object]] = {
+        "shrinkage": [0.03, 0.3],
+        "views": [1, 3],
+        "epochs": [5, 30],
+        "scale": [4.0, 16.0, 30.0],
+        "margin": [0.0, 0.4],
+        "loss": ["cosface"],
+    }
+    for name, values in variations.items():
+        for value in values:
+            chosen[f"{name} {value}"] = ({}, replace(base, **{name: value}), every)  # type: ignore[arg-type]
+    for rate in (0.01, 0.3, 1.0):
+        moved = replace(base, learning_rate=rate, classifier_learning_rate=rate)
+        chosen[f"learning rates {rate}"] = ({}, moved, every)
+    return chosen
+
+
+@click.command()
+@click.argument("photos", type=click.Path(exists=True, path_type=Path))
+@click.option("--backbone", default="mobilenetv2_100", show_default=True)
+@click.option("--weights", default="hub", show_default=True, help="weights file, or `hub`")
+@click.option("--wrong-labels", type=click.Path(exists=True, path_type=Path), help="CSV with the column id")
+@click.option("--seeds", default=4, show_default=True, help="splits averaged")
+def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, seeds: int) -> None:
+    """Print mAP of kNN, sorted and inserted lists for every choice."""
+    profile = profile_named("photos")
+    settings = replace(profile.network, backbone=backbone, weights=weights)
+    locations, landmarks = read_train(photos, wrong_labels)
+    extracted: dict[bool, Features] = {}
+    print(
+        f"{'choice':40s} {'kNN':>6s} {'sorted':>6s} {'inserted':>8s}   (mean of {seeds} splits, {len(landmarks)} photos)"
+    )
+    for name, (differs, training, scales) in choices(profile.training).items():
+        network_settings: NetworkSettings = replace(settings, **differs)  # type: ignore[arg-type]
+        network = build_network(network_settings, profile.training.seed)
+        normalised = network_settings.normalise_pooled
+        if normalised not in extracted:
+            extracted[normalised] = extract(locations, network, profile.training)
+        found = figures(extracted[normalised], landmarks, network, training, scales, seeds)
+        print(f"{name:40s} {found[0]:6.1f} {found[1]:6.1f} {found[2]:8.1f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
