@@ -56,9 +56,10 @@ class Gldv2Source(PhotoSource):
         return sorted(found.values(), key=lambda location: location.image_id)
 
     def version(self, split: str, shard: str) -> str:
-        """Return a hash over base URL, TAR names, accepted sums and which TARs are here; for file:// also sizes and times.
+        """Return a hash over base URL, TAR names, accepted sums and which TARs are here.
 
-        A TAR that was fetched and is gone changes it, so that its shard fetches it again.
+        For file:// also over sizes and times. A TAR that was fetched and is gone changes it, so that its shard
+        fetches it again.
         """
         root = _local_root(self.settings.base_url)
         digest = hashlib.blake2b(self.settings.base_url.encode(), digest_size=16)

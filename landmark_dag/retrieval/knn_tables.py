@@ -19,8 +19,8 @@ def neighbour_table(
     """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
 
     Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
-    query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a list is as long as there are. Raises InputError for
-    embeddings of two models or an empty index.
+    query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
+    list is as long as there are. Raises InputError for embeddings of two models or an empty index.
     """
     check_same_model(queries, index)
     queries, index = _by_id(queries), _by_id(index)
