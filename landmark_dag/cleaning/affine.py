@@ -38,6 +38,9 @@ TURN = np.float32(0.75)
 GROWTH = np.float32(4.0)
 """Squared largest ratio (an octave) between a keypoint's growth and the map's, either way."""
 
+SAMPLED = 256
+"""Matches, the most similar ones, that samples are drawn from: later ones are seldom right and cost trials."""
+
 REFITS = 3
 """Times that the best map is refitted to its inliers."""
 
@@ -107,6 +110,18 @@ def turns_and_grows(s, t, map_):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True, nogil=True)
+def count_close(px, py, u, v, map_, limit):  # type: ignore[no-untyped-def]
+    """Return how many places `px`, `py` (n,) the map puts close to `u`, `v`: at least as many as inliers."""
+    a, b, shift_x, c, d, shift_y = map_[0], map_[1], map_[2], map_[3], map_[4], map_[5]
+    count = np.int32(0)
+    for m in range(len(px)):
+        dx = ((a * px[m] + b * py[m]) + shift_x) - u[m]
+        dy = ((c * px[m] + d * py[m]) + shift_y) - v[m]
+        count += np.int32(dx * dx + dy * dy <= limit)
+    return count
+
+
+@numba.njit(cache=True, nogil=True)
 def mark_inliers(x, y, s, t, map_, limit, inlier):  # type: ignore[no-untyped-def]
     """Mark in `inlier` (n,) the matches that agree with `map_`; return their number."""
     count = 0
@@ -163,11 +178,15 @@ def fit_affine(x, y, s, t, table, limit, best):  # type: ignore[no-untyped-def]
         return most
     map_ = np.zeros(6, np.float32)
     inlier = np.zeros(count, np.bool_)
+    px, py, u, v = x[:, 0].copy(), x[:, 1].copy(), y[:, 0].copy(), y[:, 1].copy()
+    drawn = min(count, SAMPLED)
     for h in range(len(table)):
-        i = min(int(table[h, 0] * np.float32(count)), count - 1)
-        j = min(int(table[h, 1] * np.float32(count)), count - 1)
-        k = min(int(table[h, 2] * np.float32(count)), count - 1)
+        i = min(int(table[h, 0] * np.float32(drawn)), drawn - 1)
+        j = min(int(table[h, 1] * np.float32(drawn)), drawn - 1)
+        k = min(int(table[h, 2] * np.float32(drawn)), drawn - 1)
         if not (through_three(x, y, i, j, k, map_) and three_agree(s, t, i, j, k, map_)):
+            continue
+        if count_close(px, py, u, v, map_, limit) <= most:
             continue
         inliers = mark_inliers(x, y, s, t, map_, limit, inlier)
         if inliers > most:

@@ -14,6 +14,7 @@ from landmark_dag.cleaning.affine import (
     LARGEST_SCALE,
     LARGEST_TILT,
     REFITS,
+    SAMPLED,
     SMALLEST_SPREAD,
     SMALLEST_TRIANGLE,
     TURN,
@@ -56,8 +57,8 @@ def fit_affine_batched(matches: Matches, table: torch.Tensor, limit: float) -> t
 
 def _hypotheses(matches: Matches, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the pair (h,) and map (h, 6) of every hypothesis, by pair, then in the table's order."""
-    counts = matches.counts[:, None, None]
-    place = (table * counts.to(torch.float32)).to(torch.int64).clamp(max=(counts - 1).clamp(min=0))
+    drawn = matches.counts.clamp(max=SAMPLED)[:, None, None]
+    place = (table * drawn.to(torch.float32)).to(torch.int64).clamp(max=(drawn - 1).clamp(min=0))
     sample = place.flatten(1)[:, :, None].expand(-1, -1, 2)
     x, y, s, t = (
         values.gather(1, sample).unflatten(1, (-1, 3)) for values in (matches.x, matches.y, matches.s, matches.t)

@@ -14,6 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+_FAR = -float(1 << 23)
+"""Similarity of padding: below that of any descriptors of up to 520 numbers, and exact in float32 beside it."""
+
 
 @functools.cache
 def has_integer_product() -> bool:
@@ -96,11 +99,9 @@ def mutual_matches_batched(
     `first` and `second` (p, n, d) and (p, m, d) are float32 and whole, of which pair i has `counts_first[i]`
     and `counts_second[i]` rows. k is the largest number of matches in the batch, and 1 at least.
     """
-    similarity = torch.bmm(first, second.transpose(1, 2))
     beyond_first = torch.arange(first.shape[1], device=first.device) >= counts_first[:, None]
     beyond_second = torch.arange(second.shape[1], device=first.device) >= counts_second[:, None]
-    similarity.masked_fill_(beyond_first[:, :, None], -torch.inf)
-    similarity.masked_fill_(beyond_second[:, None, :], -torch.inf)
+    similarity = torch.bmm(*_with_far_padding(first, beyond_first, second, beyond_second))
     row_best = similarity.amax(dim=2)
     best, best_row = similarity.max(dim=1)
     mutual = (best == row_best.gather(1, best_row)) & ~beyond_second & (counts_first > 0)[:, None]
@@ -111,6 +112,24 @@ def mutual_matches_batched(
     order = best.where(mutual, -torch.inf).argsort(dim=1, descending=True, stable=True)
     order = order[:, : max(1, int(mutual.sum(dim=1).max()))]
     return best_row.gather(1, order), order, mutual.gather(1, order)
+
+
+def _with_far_padding(
+    first: torch.Tensor, beyond_first: torch.Tensor, second: torch.Tensor, beyond_second: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the factors (p, n, e) and (p, e, m) of the similarities, with padding further off than any descriptor.
+
+    Two more numbers a descriptor do it, exact in TF32 as well; masking would go through all similarities twice.
+    """
+    fill = first.new_zeros(1, 1, -(first.shape[2] + 2) % 4)
+    one = first.new_ones(1, 1, 1)
+
+    def widened(descriptors: torch.Tensor, *columns: torch.Tensor) -> torch.Tensor:
+        shape = (*descriptors.shape[:2], -1)
+        return torch.cat([descriptors, *(column.expand(shape) for column in (*columns, fill))], dim=2)
+
+    far_first, far_second = (_FAR * beyond[:, :, None].float() for beyond in (beyond_first, beyond_second))
+    return widened(first, far_first, one), widened(second, one, far_second).transpose(1, 2)
 
 
 def first_at_its_place_batched(source: torch.Tensor, target: torch.Tensor, real: torch.Tensor) -> torch.Tensor:

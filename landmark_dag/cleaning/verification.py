@@ -166,7 +166,7 @@ def _verify_on_processor(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             list(pool.map(verify, range(0, len(pairs), settings.pairs_per_batch)))
     finally:
         torch.set_num_threads(threads)
