@@ -183,9 +183,8 @@ def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, s
     settings = replace(profile.network, backbone=backbone, weights=weights)
     locations, landmarks = read_train(photos, wrong_labels)
     extracted: dict[bool, Features] = {}
-    print(
-        f"{'choice':40s} {'kNN':>6s} {'sorted':>6s} {'inserted':>8s}   (mean of {seeds} splits, {len(landmarks)} photos)"
-    )
+    print(f"mean of {seeds} splits of {len(landmarks)} photos")
+    print(f"{'choice':40s} {'kNN':>6s} {'sorted':>6s} {'inserted':>8s}")
     for name, (differs, training, scales) in choices(profile.training).items():
         network_settings: NetworkSettings = replace(settings, **differs)  # type: ignore[arg-type]
         network = build_network(network_settings, profile.training.seed)
