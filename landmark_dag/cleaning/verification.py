@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.cleaning.affine import SUBPIXELS, fit_affine, inverse_affine, sampling_table
+from landmark_dag.cleaning.affine import SUBPIXELS, fit_affine, inverse_affine, mark_inliers, sampling_table
 from landmark_dag.cleaning.affine_batched import Matches, fit_affine_batched
 from landmark_dag.cleaning.local_features import FeatureLookup
 from landmark_dag.cleaning.matching import (
@@ -29,6 +29,9 @@ from landmark_dag.errors import InputError
 
 _BATCHES_PER_GROUP = 16
 """Batches whose photos are read, and brought to the device, together."""
+
+
+_TentativeMatches = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,28 @@ def verify_pairs(
     for row in np.flatnonzero(swapped & (inliers > 0)):
         affine[row] = inverse_affine(affine[row])
     return inliers, affine
+
+
+def inlier_places(
+    features: FeatureLookup, pair: tuple[int, int], settings: VerificationSettings
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the places (k, 2) of a pair's inliers in both photos, in pixels, and the affine map (2, 3).
+
+    The inliers are those that `verify_pairs` counts.
+    """
+    first, second = pair
+    if features.image_ids[first] > features.image_ids[second]:
+        places_second, places_first, _ = inlier_places(features, (second, first), settings)
+    else:
+        photos = _read(features, first), _read(features, second)
+        matches = _tentative_matches(*photos, SimilarityBuffer())
+        best, inlier = np.zeros(6, np.float32), np.zeros(len(matches[0]), np.bool_)
+        limit = _squared_residual(settings)
+        if fit_affine(*matches, sampling_table(settings.hypotheses), limit, best):
+            mark_inliers(*matches, best, limit, inlier)
+        places_first, places_second = (places[inlier] / np.float32(SUBPIXELS) for places in matches[:2])
+    _, affine = verify_pairs(features, np.array([pair], np.int32), settings)
+    return places_first, places_second, affine[0]
 
 
 def _checked(features: FeatureLookup, pairs: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -148,20 +173,13 @@ def _verify_on_processor(
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the inliers and maps of `pairs` of `photos`, by as many threads as torch is allowed."""
     inliers, maps = np.zeros(len(pairs), np.int32), np.zeros((len(pairs), 6), np.float32)
-    table = sampling_table(settings.hypotheses)
-    limit = np.float32((settings.residual * SUBPIXELS) ** 2)
+    table, limit = sampling_table(settings.hypotheses), _squared_residual(settings)
 
     def verify(start: int) -> None:
         buffer = SimilarityBuffer()
         for row in range(start, min(start + settings.pairs_per_batch, len(pairs))):
             a, b = (photos[position] for position in pairs[row].tolist())
-            if len(a.places) and len(b.places):
-                source, target = mutual_matches(buffer.product(a.descriptors, b.descriptors))
-                first = first_at_its_place(a.places[source], b.places[target])
-                source, target = source[first], target[first]
-                places = a.places[source], b.places[target]
-                orientations = a.orientations[source], b.orientations[target]
-                inliers[row] = fit_affine(*places, *orientations, table, limit, maps[row])
+            inliers[row] = fit_affine(*_tentative_matches(a, b, buffer), table, limit, maps[row])
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -173,6 +191,22 @@ def _verify_on_processor(
     return inliers, maps.reshape(-1, 2, 3)
 
 
+def _tentative_matches(a: _Photo, b: _Photo, buffer: SimilarityBuffer) -> _TentativeMatches:
+    """Return the places in `a` and in `b` and the orientations in both, (k, 2) each, of what matches, best first."""
+    if not len(a.places) or not len(b.places):
+        none = np.zeros((0, 2), np.float32)
+        return none, none, none, none
+    source, target = mutual_matches(buffer.product(a.descriptors, b.descriptors))
+    first = first_at_its_place(a.places[source], b.places[target])
+    source, target = source[first], target[first]
+    return a.places[source], b.places[target], a.orientations[source], b.orientations[target]
+
+
+def _squared_residual(settings: VerificationSettings) -> np.float32:
+    """Return the largest squared distance of an inlier, in the units of places."""
+    return np.float32((settings.residual * SUBPIXELS) ** 2)
+
+
 def _verify_on_cuda(
     photos: dict[int, _Photo], pairs: NDArray[np.int64], settings: VerificationSettings, device: torch.device
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -181,7 +215,7 @@ def _verify_on_cuda(
     slots = {position: slot for slot, position in enumerate(photos)}
     slot_pairs = torch.tensor([[slots[a], slots[b]] for a, b in pairs.tolist()], device=device)
     table = torch.tensor(sampling_table(settings.hypotheses), device=device)
-    limit = float(np.float32((settings.residual * SUBPIXELS) ** 2))
+    limit = float(_squared_residual(settings))
     results = [
         fit_affine_batched(padded.matches(batch[:, 0], batch[:, 1]), table, limit)
         for batch in slot_pairs.split(settings.pairs_per_batch)
