@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -122,6 +121,8 @@ def rootsift(photo: NDArray[np.uint8], settings: LocalFeatureSettings) -> PhotoF
     few. RootSIFT (Arandjelovic and Zisserman, CVPR 2012) is the square root of the L1-normalised SIFT, a
     unit vector whose inner product is the Hellinger kernel; stored are 256 times its components, 127 at most.
     """
+    import cv2
+
     grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)
     found, sift = cv2.SIFT.create(contrastThreshold=_CONTRAST_THRESHOLD).detectAndCompute(grey, None)
     if not found:
@@ -143,6 +144,7 @@ def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeature
     A photo without texture has no keypoints. Raises UnreadablePhoto (an InputError) for one that cannot be
     read.
     """
+    import cv2
 
     def extract(location: PhotoLocation) -> PhotoFeatures:
         photo = read_photo(location.path, location.offset, location.size, long_side=settings.long_side)

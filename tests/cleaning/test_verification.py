@@ -1,5 +1,7 @@
 """Verification of pairs: right counts, one result in any order and on any device, clear errors."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -226,3 +228,9 @@ class _Mixed:
 
     def descriptors(self, position: int) -> np.ndarray:
         return self.photos[position].descriptors
+
+
+def test_verification_needs_neither_opencv_nor_polars_nor_faiss() -> None:
+    modules = ["cv2", "polars", "faiss", "dagster"]
+    code = f"import sys; sys.modules.update(dict.fromkeys({modules})); import landmark_dag.cleaning.verification"
+    subprocess.run([sys.executable, "-c", code], check=True)
