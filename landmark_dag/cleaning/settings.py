@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from landmark_dag.determining import Only
+from landmark_dag.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,14 @@ class LocalFeatureSettings:
 
     long_side: Annotated[int, "pixels of the longer side to which a photo is shrunk (never enlarged)"] = 480
     max_keypoints: Annotated[int, "strongest keypoints kept for each photo"] = 1000
+
+    def __post_init__(self) -> None:
+        """Refuse sizes that leave nothing to match."""
+        if self.long_side < 1 or self.max_keypoints < 1:
+            raise InputError(
+                f"No local features can be taken with long_side {self.long_side} and max_keypoints "
+                f"{self.max_keypoints}; each must be 1 or more."
+            )
 
 
 @dataclass(frozen=True)
@@ -23,14 +32,33 @@ class CandidateSettings:
         int, "if not 0, only photos among a photo's so many nearest of all landmarks (paper: 1000)"
     ] = 0
 
+    def __post_init__(self) -> None:
+        """Refuse a number of neighbours that leaves no pair."""
+        if self.neighbours < 1 or self.among_nearest < 0:
+            raise InputError(
+                f"No pairs can be picked with neighbours {self.neighbours} and among_nearest {self.among_nearest}; "
+                "give at least 1 neighbour, and 0 or more for among_nearest."
+            )
+
 
 @dataclass(frozen=True)
 class VerificationSettings:
-    """How the matches of two photos are verified geometrically."""
+    """How the matches of two photos are verified geometrically.
+
+    The paper allows 20 pixels at the photos' full size; of a photo 1,200 pixels wide that is 8 at 480.
+    """
 
     residual: Annotated[float, "largest distance of an inlier from the affine map, pixels"] = 8.0
     hypotheses: Annotated[int, "samples of three matches tried for each pair"] = 4096
     pairs_per_batch: Annotated[int, "pairs compared at once; bounds memory (about 8 MB a pair)", Only.SPEED] = 64
+
+    def __post_init__(self) -> None:
+        """Refuse values that no pair could be verified with."""
+        if not (self.residual > 0 and self.hypotheses > 0 and self.pairs_per_batch > 0):
+            raise InputError(
+                f"Verification cannot work with residual {self.residual}, hypotheses {self.hypotheses} and "
+                f"pairs_per_batch {self.pairs_per_batch}; each must be above 0."
+            )
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,7 @@ def index_tar(path: Path) -> list[PhotoLocation]:
         if member.offset_data + member.size > size:
             raise InputError(f"{path} ends within its member {member.name}; fetch it again.")
         if name.stem in found:
-            raise InputError(
-                f"{path} holds two photos of the image id {name.stem!r}; their TAR must be made anew."
-            )
+            raise InputError(f"{path} holds two photos of the image id {name.stem!r}; their TAR must be made anew.")
         found[name.stem] = PhotoLocation(name.stem, str(path), member.offset_data, member.size)
     if refused:
         _log.warning("%s: passed over %d odd members, the first is %r", path, len(refused), refused[0])
