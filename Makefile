@@ -39,5 +39,5 @@ slow: .venv/installed
 	touch $@
 
 constraints:
-	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --group dev \
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header --group dev --group bench \
 		--output-file constraints.txt pyproject.toml

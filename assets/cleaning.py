@@ -21,6 +21,7 @@ from assets.steps import (
     every,
     every_shard,
     materialize_stored,
+    picture_metadata,
     same,
     table_metadata,
 )
@@ -28,6 +29,7 @@ from landmark_dag.files import fingerprint
 from landmark_dag.partitions import SHARDS
 from landmark_dag.tables import (
     CLEANED_DATASET,
+    CLEANING_GRID,
     LABELS,
     MANIFEST,
     MATCH_CANDIDATES,
@@ -184,20 +186,28 @@ def cleaned_dataset(
 ) -> dg.MaterializeResult:
     """The train photos that stay: those verified against enough photos of the same landmark."""
     from landmark_dag.cleaning.published import published_dataset
-    from landmark_dag.cleaning.rule import clean
+    from landmark_dag.cleaning.rule import clean, cleaning_grid
+    from landmark_dag.evaluation.pictures import grid_heat_map, kept_by_landmark
 
     rule = config.rule.settings()
     published = photo_source.published_clean() if config.published else None
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         labels = store.read("train/labels", LABELS)
+        pictures = {}
         if published:
             cleaned = published_dataset(labels, published)
         else:
             matches = store.read_shards("verified_matches", VERIFIED_MATCHES, every_shard(context, "train"))
             cleaned = clean(labels, matches, rule)
+            grid = cleaning_grid(labels, matches, rule)
+            write_table(store.path("cleaning_grid"), CLEANING_GRID, grid, version)
+            pictures["photos kept by other rules"] = picture_metadata(grid_heat_map(grid, "photos"))
+            pictures["landmarks kept by other rules"] = picture_metadata(grid_heat_map(grid, "landmarks"))
         write_table(path, CLEANED_DATASET, cleaned, version)
         return {
+            **pictures,
+            "kept by landmark": picture_metadata(kept_by_landmark(labels, cleaned)),
             "dagster/row_count": cleaned.height,
             "photos before": labels.height,
             "landmarks": cleaned["landmark_id"].n_unique(),

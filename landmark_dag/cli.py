@@ -119,6 +119,23 @@ def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:
 
 
 @commands.command()
+@click.argument("photo_a", type=_FILE, metavar="A.jpg")
+@click.argument("photo_b", type=_FILE, metavar="B.jpg")
+@click.option("--picture", type=_FILE, help="PNG to write: both photos, a line for every inlier")
+@_json_option
+def match(photo_a: Path, photo_b: Path, picture: Path | None, as_json: bool) -> None:
+    """Count the inliers between two photos: matches that agree with one affine map."""
+    from landmark_dag.cleaning.picture import match_photos, match_picture
+    from landmark_dag.files import replacing
+
+    result = match_photos(photo_a, photo_b)
+    if picture:
+        with replacing(picture) as temporary:
+            temporary.write_bytes(match_picture(result))
+    _show({"inliers": result.inliers, "picture": str(picture) if picture else None}, as_json)
+
+
+@commands.command()
 @click.option("--neighbours", type=_FILE, required=True, help="image_id, train_id, similarity")
 @click.option("--labels", type=_FILE, required=True, help="image_id, landmark_id of train photos")
 @click.option("--out", type=_FILE, required=True, help="image_id, landmark_id, confidence")

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from landmark_dag.cli import main
 from tests.retrieval import oracles
@@ -244,3 +245,20 @@ def test_the_help_loads_nothing_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", check], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "rerank" in done.stdout
+
+
+def test_match_counts_inliers_and_draws_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = Image.effect_noise((320, 240), 120).resize((160, 120)).resize((320, 240))
+    noise.save(folder / "a.png")
+    noise.rotate(5).save(folder / "b.png")
+    assert status("match a.png b.png --picture out.png --json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["inliers"] > 30
+    assert Image.open(told["picture"]).size[0] > 640
+
+
+def test_match_names_the_file_that_is_no_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "a.jpg").write_text("text")
+    assert status("match a.jpg missing.jpg --picture out.png") == 2
+    assert "a.jpg" in capsys.readouterr().err
+    assert not (folder / "out.png").exists()

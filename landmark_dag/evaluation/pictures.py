@@ -104,6 +104,21 @@ def kept_by_landmark(labels: pl.DataFrame, cleaned: pl.DataFrame, most: int = 40
     return _png(figure)
 
 
+def grid_heat_map(grid: pl.DataFrame, kept: str) -> bytes:
+    """Plot the column `kept` (photos or landmarks) of tables.CLEANING_GRID as a heat map with its numbers."""
+    table = grid.pivot("min_verified", index="min_inliers", values=kept).sort("min_inliers")
+    values = table.drop("min_inliers").to_numpy()
+    figure, axes = _blank("min_verified", "min_inliers", height=2.4)
+    axes.imshow(values, cmap="Greens", vmin=0, aspect="auto")
+    axes.set_xticks(range(values.shape[1]), table.columns[1:])
+    axes.set_yticks(range(values.shape[0]), [str(value) for value in table["min_inliers"]])
+    axes.grid(visible=False)
+    for (row, column), value in np.ndenumerate(values):
+        dark = value > 0.6 * max(values.max(), 1)
+        axes.text(column, row, f"{value:,}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    return _png(figure)
+
+
 def _two_histograms(
     first: NDArray[np.float32], second: NDArray[np.float32], axis: str, labels: tuple[str, str], counted: str
 ) -> bytes:

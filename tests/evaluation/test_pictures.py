@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from landmark_dag.evaluation import pictures
+from landmark_dag.tables import CLEANING_GRID
 
 RIGHT = np.array([True, False, True, True])
 VALUES = np.array([0.9, 0.3, 0.8, 0.7], np.float32)
@@ -68,3 +69,11 @@ def test_interpolated_precision_is_the_best_at_that_recall_or_above(judged: tupl
             found = [(row[: rank + 1].sum(), rank + 1) for rank in range(len(row))]
             best.append(max((f / r for f, r in found if f > 0 and f >= level * count - 1e-9), default=0.0))
         assert mean == pytest.approx(np.mean(best))
+
+
+def test_the_cleaning_grid_is_drawn_for_photos_and_landmarks() -> None:
+    rows = [(inliers, count, 100 // count, 10) for inliers in (20, 30) for count in (1, 2)]
+    grid = pl.DataFrame(rows, schema=CLEANING_GRID.schema, orient="row")
+    photos, landmarks = pictures.grid_heat_map(grid, "photos"), pictures.grid_heat_map(grid, "landmarks")
+    assert Image.open(io.BytesIO(photos)).size[0] > 300
+    assert photos != landmarks
