@@ -165,13 +165,18 @@ def test_a_tar_replaced_in_a_file_root_is_noticed(bucket: tuple[Path, dict[str, 
         photos.locations("index", "000-000")
 
 
-def test_the_version_is_told_without_asking_the_server_and_stays(server: BucketServer, tmp_path: Path) -> None:
+def test_the_version_is_told_without_asking_the_server_and_tells_a_lost_tar(
+    server: BucketServer, tmp_path: Path
+) -> None:
     photos = source(server.url, tmp_path / "cache")
-    before = photos.version("index", "000-000")
+    missing = photos.version("index", "000-000")
     assert server.asked == []
     photos.locations("index", "000-000")
-    assert photos.version("index", "000-000") == before
-    assert photos.version("index", "001-001") != before
+    here = photos.version("index", "000-000")
+    assert here == photos.version("index", "000-000") != missing
+    assert photos.version("index", "001-001") != here
+    next((tmp_path / "cache").rglob("images_000.tar")).unlink()
+    assert photos.version("index", "000-000") == missing
 
 
 def test_a_tar_that_is_missing_is_named(server: BucketServer, tmp_path: Path) -> None:
