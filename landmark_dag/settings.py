@@ -94,7 +94,7 @@ PROFILES: Mapping[str, Profile] = {
             ),
             embedding=EmbeddingSettings(square_size=288, long_side=320, batch_size=8),
         ),
-        Profile(name="gldv2"),
+        Profile(name="gldv2", network=NetworkSettings(weights="hub")),
     )
 }
 
