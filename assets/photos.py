@@ -38,9 +38,13 @@ def _photos(split: str) -> dg.AssetsDefinition:
 
         source = photo_source.source()
         built: dict[str, tuple[pl.DataFrame, pl.DataFrame]] = {}
+        listings: dict[str, str] = {}
 
         def build(shard: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-            built[shard] = build_manifest(source.locations(split, shard))
+            """Make the manifest of a listing that stood still: fetching changes it, and so may whoever copies."""
+            while (listing := source.version(split, shard)) != listings.get(shard):
+                listings[shard], locations = listing, source.locations(split, shard)
+            built[shard] = build_manifest(locations)
             return built[shard]
 
         def contents(shard: str) -> str:
@@ -68,8 +72,7 @@ def _photos(split: str) -> dg.AssetsDefinition:
         result = materialize_stored(context, store, compute, source=contents)
         # Written last: until then, a step that was cut short reads the shard's files again.
         for shard, (_, unreadable) in built.items():
-            listing = source.version(split, shard)
-            write_table(store.path(f"{split}/unreadable", shard), UNREADABLE, unreadable, listing)
+            write_table(store.path(f"{split}/unreadable", shard), UNREADABLE, unreadable, listings[shard])
         return result
 
     return photos

@@ -113,7 +113,6 @@ def test_a_second_materialization_fetches_nothing_and_a_lost_tar_is_fetched_agai
     resources = dataset(server.url, tmp_path)
     register(instance, resources)
     materialize(index_photos, instance, resources, "000-000")
-    materialize(index_photos, instance, resources, "000-000")
     asked = len(server.asked)
     assert materialize(index_photos, instance, resources, "000-000")["unchanged"]
     assert len(server.asked) == asked
