@@ -282,9 +282,9 @@ def _numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:
     return vectors.view(np.uint16) if vectors.dtype == np.float16 else vectors.astype(np.float32, copy=False)
 
 
-def _number(value: object) -> float:
-    """Return the number that the bits of a finite float16, or a float32, stand for; for compiled code."""
-    raise NotImplementedError
+def _number(value: np.uint16 | np.float32) -> float:
+    """Return the number that the bits of a finite float16, or a float32, stand for."""
+    return float(value.view(np.float16) if isinstance(value, np.uint16) else value)
 
 
 @overload(_number)
