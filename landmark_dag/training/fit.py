@@ -237,12 +237,12 @@ def _start_whitened(run: _Run, classifier: Classifier, views: NDArray[np.float32
     weight, bias = whitening(features, class_ids, linear.out_features, run.settings.shrinkage)
     projected = features @ weight.T + bias
     lengths = np.linalg.norm(projected, axis=1, keepdims=True)
-    means = np.zeros(tuple(classifier.weight.shape), np.float32)
+    means = np.zeros((int(class_ids.max()) + 1, linear.out_features), np.float32)
     np.add.at(means, class_ids, projected / np.maximum(lengths, np.finfo(np.float32).tiny))
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(weight / lengths.mean()))
         linear.bias.copy_(torch.from_numpy(bias / lengths.mean()))
-        classifier.weight.copy_(functional.normalize(torch.from_numpy(means)))
+        classifier.start_at(functional.normalize(torch.from_numpy(means)))
 
 
 def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
@@ -289,13 +289,7 @@ def _classifier(run: _Run) -> Classifier:
     settings = run.settings
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(_generator(settings, _CLASSIFIER).integers(2**62)))
-        classifier = Classifier(
-            run.network.dimensions,
-            int(run.class_ids.max()) + 1,
-            settings.loss,
-            scale=settings.scale,
-            margin=settings.margin,
-        )
+        classifier = Classifier(run.network.dimensions, torch.bincount(run.class_ids).numpy(), settings)
     return classifier.to(run.device)
 
 

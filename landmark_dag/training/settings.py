@@ -30,9 +30,15 @@ class TrainingSettings:
     epochs: Annotated[int, "passes over the cleaned dataset"] = 5
     views: Annotated[int, "augmented views of each photo, taken in turn, where only the projection moves"] = 4
     batch_size: Annotated[int, "photos a step"] = 32
-    loss: Annotated[Literal["arcface", "cosface", "softmax"], "loss of the classifier"] = "arcface"
+    loss: Annotated[Literal["arcface", "cosface", "adacos", "softmax"], "loss of the classifier"] = "arcface"
     scale: Annotated[float, "scale s of ArcFace and CosFace"] = 30.0
     margin: Annotated[float, "margin m of ArcFace (radians) and CosFace (cosine)"] = 0.3
+    easy_margin: Annotated[bool, "ArcFace: no margin for photos more than a right angle from their class"] = False
+    rare_margin: Annotated[float, "a landmark of n photos has the margin margin + rare_margin n^-margin_decay"] = 0.0
+    margin_decay: Annotated[float, "how fast the margin falls with a landmark's photos"] = 0.25
+    sub_centers: Annotated[int, "vectors of each landmark, of which the nearest counts"] = 1
+    label_smoothing: Annotated[float, "share of the target spread over all landmarks"] = 0.0
+    class_share: Annotated[float, "share of the landmarks that a step compares its photos with"] = 1.0
     optimizer: Annotated[str, "name of a timm optimizer; momentum is plain SGD with momentum"] = "momentum"
     learning_rate: Annotated[float, "peak learning rate of the network"] = 1e-3
     classifier_learning_rate: Annotated[float, "peak learning rate of the classifier"] = 1e-3
