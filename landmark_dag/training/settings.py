@@ -3,15 +3,22 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from landmark_dag.determining import Only
+
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """The network: a timm backbone, GeM pooling, and a projection to the embedding."""
+    """The network: a timm backbone, pooling, and a projection to the embedding."""
 
     backbone: Annotated[str, "name of a timm model"] = "resnet101"
     weights: Annotated[str, "file of backbone weights (safetensors or pth), `hub` for timm's, or empty"] = ""
+    pooling: Annotated[
+        Literal["gem", "mean", "max", "token"], "how positions become one vector; token is a transformer's class token"
+    ] = "gem"
     gem_power: Annotated[float, "power p of GeM pooling"] = 3.0
+    gem_learned: Annotated[bool, "train the power p with the network"] = False
     normalise_pooled: Annotated[bool, "L2-normalise the pooled features before the projection"] = False
+    dropout: Annotated[float, "share of the pooled features dropped before the projection in training"] = 0.0
     embedding_dim: Annotated[int, "dimensions of the embedding; 0 leaves out the projection"] = 512
     batch_norm: Annotated[bool, "batch norm after the projection"] = True
 
@@ -20,7 +27,10 @@ class NetworkSettings:
 class TrainingSettings:
     """How the network is fitted to the cleaned dataset; the defaults are the paper's."""
 
-    trainable: Annotated[Literal["all", "projection"], "what the loss moves; the rest keeps its weights"] = "all"
+    trainable: Annotated[
+        Literal["all", "last_stage", "projection"],
+        "what the loss moves, besides pooling and projection: the backbone, its last stage, or none of it",
+    ] = "all"
     projection_start: Annotated[
         Literal["random", "whitened"], "the first projection: random, or the whitening of the train photos' features"
     ] = "random"
@@ -28,8 +38,13 @@ class TrainingSettings:
     square_size: Annotated[int, "side of a nearly square photo, pixels"] = 448
     long_side: Annotated[int, "longer side of any other photo, pixels"] = 512
     epochs: Annotated[int, "passes over the cleaned dataset"] = 5
+    first_stage_epochs: Annotated[int, "passes over all labelled photos before, with a classifier of their own"] = 0
+    final_epochs: Annotated[int, "further passes, at the final sizes and with frozen batch norm"] = 0
+    final_square_size: Annotated[int, "side of a nearly square photo in the final epochs, pixels"] = 640
+    final_long_side: Annotated[int, "longer side of any other photo in the final epochs, pixels"] = 736
     views: Annotated[int, "augmented views of each photo, taken in turn, where only the projection moves"] = 4
-    batch_size: Annotated[int, "photos a step"] = 32
+    batch_size: Annotated[int, "photos a batch, of all processes together"] = 32
+    accumulation: Annotated[int, "batches whose gradients together make one step of the optimizer"] = 1
     loss: Annotated[Literal["arcface", "cosface", "adacos", "softmax"], "loss of the classifier"] = "arcface"
     scale: Annotated[float, "scale s of ArcFace and CosFace"] = 30.0
     margin: Annotated[float, "margin m of ArcFace (radians) and CosFace (cosine)"] = 0.3
@@ -41,10 +56,26 @@ class TrainingSettings:
     class_share: Annotated[float, "share of the landmarks that a step compares its photos with"] = 1.0
     optimizer: Annotated[str, "name of a timm optimizer; momentum is plain SGD with momentum"] = "momentum"
     learning_rate: Annotated[float, "peak learning rate of the network"] = 1e-3
+    backbone_share: Annotated[float, "learning rate of the backbone, as a share of the network's"] = 1.0
     classifier_learning_rate: Annotated[float, "peak learning rate of the classifier"] = 1e-3
-    lowest_learning_rate: Annotated[float, "learning rate at the end of the cosine"] = 3e-6
+    lowest_learning_rate: Annotated[float, "learning rate at the end of the cosine, and where a warm-up starts"] = 3e-6
+    warm_up_steps: Annotated[int, "steps in which the learning rates rise to their peaks"] = 0
     momentum: Annotated[float, "momentum"] = 0.9
     weight_decay: Annotated[float, "weight decay"] = 1e-5
+    clip_norm: Annotated[float, "largest norm of the gradient, longer ones are shortened; 0 leaves them"] = 0.0
+    frozen_batch_norm: Annotated[bool, "the backbone's batch norm keeps its statistics"] = False
+    ema_decay: Annotated[float, "decay a step of the moving average of weights that is kept; 0 keeps the last"] = 0.0
+    compile: Annotated[bool, "compile the network with torch.compile; it rounds otherwise"] = False
     crop: Annotated[float, "largest share of a side that the random crop cuts off"] = 0.2
     brightness: Annotated[float, "largest relative change of brightness"] = 0.1
     seed: Annotated[int, "seed of initial weights, order and augmentation"] = 123456789
+    checkpoint_steps: Annotated[int, "steps from one checkpoint to the next; 0 writes none", Only.SPEED] = 1000
+
+
+@dataclass(frozen=True)
+class DistributedSettings:
+    """On how many processes and hosts training runs; losses and gradients are those of the whole batch."""
+
+    processes: Annotated[int, "processes on each host; 0: one for each GPU, or one", Only.SPEED] = 0
+    hosts: Annotated[int, "hosts", Only.SPEED] = 1
+    rendezvous: Annotated[str, "host:port at which several hosts meet, reachable from each", Only.SPEED] = ""
