@@ -1,5 +1,6 @@
 """Cleaning: which train photos are what their label says, by geometric verification."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from assets.configs import (
     BootstrapConfig,
     CandidateConfig,
     CleanedDatasetConfig,
-    LocalFeatureConfig,
+    LocalFeaturesConfig,
     VerificationConfig,
 )
 from assets.steps import (
@@ -27,9 +28,11 @@ from assets.steps import (
 )
 from landmark_dag.files import fingerprint
 from landmark_dag.partitions import SHARDS
+from landmark_dag.settings import active_profile
 from landmark_dag.tables import (
     CLEANED_DATASET,
     CLEANING_GRID,
+    DESCRIPTOR_WHITENING,
     LABELS,
     MANIFEST,
     MATCH_CANDIDATES,
@@ -47,31 +50,93 @@ _SHARDED: dict[str, Any] = {
     "backfill_policy": dg.BackfillPolicy.single_run(),
 }
 
-_LOCAL_FEATURES = [same("train/photos")]
+_DEEP: Mapping[str, Any] = GPU if active_profile().local_features.kind == "deep" else {}
+"""What a step asks for that needs the accelerator only for deep local features."""
+
+_DESCRIPTOR_WHITENING = [every("train/photos", "train")]
+
+
+@dg.asset(
+    deps=deps(_DESCRIPTOR_WHITENING),
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+    metadata=table_metadata(DESCRIPTOR_WHITENING),
+    **_COMMON,
+    **_DEEP,
+)
+def descriptor_whitening(
+    context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """The whitening of deep local features, fitted on train photos; RootSIFT needs none, and it is then empty."""
+    from landmark_dag.cleaning.match_tables import whitening_table
+    from landmark_dag.photos.manifest import locations_of
+    from landmark_dag.training.deep_local_features import fit_whitening
+    from landmark_dag.training.network import build_network
+
+    settings, network = config.features.settings(), config.network.settings()
+    deep = settings.kind == "deep"
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        table = DESCRIPTOR_WHITENING.empty()
+        if deep:
+            photos = locations_of(store.read_shards("train/photos", MANIFEST, every_shard(context, "train")))
+            table = whitening_table(
+                fit_whitening(photos, build_network(network, seed=0), settings, accelerator.torch_device())
+            )
+        write_table(path, DESCRIPTOR_WHITENING, table, version)
+        return {"dagster/row_count": table.height}
+
+    return materialize_stored(
+        context,
+        store,
+        compute,
+        inputs=_DESCRIPTOR_WHITENING if deep else [],
+        settings=[settings, network] if deep else [],
+    )
+
+
+_LOCAL_FEATURES = [same("train/photos"), Upstream("descriptor_whitening")]
 
 
 @dg.asset(
     key=["train", "local_features"],
     deps=deps(_LOCAL_FEATURES),
     kinds={"opencv", "arrow"},
-    code_version="1",
+    code_version="2",
     **_SHARDED,
+    **_DEEP,
 )
 def train_local_features(
-    context: dg.AssetExecutionContext, config: LocalFeatureConfig, store: Store
+    context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """Keypoints and descriptors of every train photo."""
     from landmark_dag.cleaning.local_features import extract_shard, write_local_features
+    from landmark_dag.cleaning.match_tables import whitening_of
     from landmark_dag.photos.manifest import locations_of
+    from landmark_dag.training.deep_local_features import extract_deep_shard
+    from landmark_dag.training.network import build_network
 
-    settings = config.settings()
+    settings, network = config.features.settings(), config.network.settings()
+    deep = settings.kind == "deep"
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        features = extract_shard(locations_of(store.read("train/photos", MANIFEST, shard)), settings)
-        write_local_features(path, features, version)
-        return {"dagster/row_count": len(features.image_ids), "bytes": path.stat().st_size}
+        photos = locations_of(store.read("train/photos", MANIFEST, shard))
+        if deep:
+            whitening = whitening_of(store.read("descriptor_whitening", DESCRIPTOR_WHITENING))
+            backbone = build_network(network, seed=0)
+            chunks = extract_deep_shard(photos, backbone, whitening, settings, accelerator.torch_device())
+        else:
+            chunks = extract_shard(photos, settings)
+        count = write_local_features(path, chunks, version)
+        return {"dagster/row_count": count, "bytes": path.stat().st_size}
 
-    return materialize_stored(context, store, compute, inputs=_LOCAL_FEATURES, settings=[settings])
+    return materialize_stored(
+        context,
+        store,
+        compute,
+        inputs=_LOCAL_FEATURES if deep else _LOCAL_FEATURES[:1],
+        settings=[settings, network] if deep else [settings],
+    )
 
 
 _BOOTSTRAP_EMBEDDINGS = [same("train/photos")]

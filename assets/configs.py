@@ -93,6 +93,13 @@ class InsertConfig(config_of(_PROFILE.insert)):
     """The insert-step."""
 
 
+class LocalFeaturesConfig(dg.Config):
+    """Which local features, and the network that the deep ones are read from."""
+
+    features: LocalFeatureConfig = LocalFeatureConfig()
+    network: NetworkConfig = NetworkConfig()
+
+
 class BootstrapConfig(dg.Config):
     """The network before training, and how it embeds photos."""
 

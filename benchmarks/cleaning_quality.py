@@ -1,6 +1,7 @@
 """How well cleaning tells right labels from wrong ones: what each cell of the keep rule keeps.
 
-    python -m benchmarks.cleaning_quality PHOTOS [--residual 8] [--hypotheses 1024]
+    python -m benchmarks.cleaning_quality PHOTOS [--residual 8] [--hypotheses 4096]
+        [--deep --backbone mobilenetv2_100 --weights FILE --dimensions 128 --device cuda]
 
 PHOTOS is a folder of photos (train/<landmark>/*.jpg) with a train_noise.csv whose column `id` names the photos
 of a wrong label. All pairs of one label are verified; the file of wrong labels only scores the result.
@@ -17,12 +18,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from landmark_dag.cleaning.local_features import LocalFeatures, extract_shard
+from landmark_dag.cleaning.local_features import JoinedFeatures, extract_shard
 from landmark_dag.cleaning.rule import clean
 from landmark_dag.cleaning.settings import KeepRule, LocalFeatureSettings, VerificationSettings
 from landmark_dag.cleaning.verification import verify_pairs
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.tables import LABELS
+from landmark_dag.training.deep_local_features import extract_deep_shard, fit_whitening
+from landmark_dag.training.network import build_network
+from landmark_dag.training.settings import NetworkSettings
 
 MIN_INLIERS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 40, 50)
 MIN_VERIFIED = (1, 2, 3, 4, 5)
@@ -33,15 +37,20 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--residual", type=float, default=VerificationSettings.residual)
     parser.add_argument("--hypotheses", type=int, default=VerificationSettings.hypotheses)
+    parser.add_argument("--deep", action="store_true", help="deep local features in place of RootSIFT")
+    parser.add_argument("--backbone", default="mobilenetv2_100")
+    parser.add_argument("--weights", default="hub")
+    parser.add_argument("--dimensions", type=int, default=LocalFeatureSettings.dimensions)
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
     labels = read_labels(arguments.photos)
     with (arguments.photos / "train_noise.csv").open(newline="") as file:
         wrong = {row["id"] for row in csv.DictReader(file)}
     start = time.perf_counter()
-    features = extract(arguments.photos, labels)
+    features = extract(located(arguments.photos, labels), arguments)
     extracted = time.perf_counter()
     settings = VerificationSettings(residual=arguments.residual, hypotheses=arguments.hypotheses)
-    matches = verify(features, labels, settings)
+    matches = verify(features, labels, settings, arguments.device)
     seconds = time.perf_counter() - extracted
     print(f"{labels.height} photos, {len(wrong)} of a wrong label; features in {extracted - start:.1f} s")
     print(f"{matches.height} pairs of one label verified in {seconds:.1f} s: {matches.height / seconds:.0f} a second")
@@ -60,17 +69,26 @@ def read_labels(photos: Path) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=LABELS.schema, orient="row")
 
 
-def extract(photos: Path, labels: pl.DataFrame) -> LocalFeatures:
-    """Return the local features of the photos of `labels`, in its order."""
+def located(photos: Path, labels: pl.DataFrame) -> list[PhotoLocation]:
+    """Return where the photos of `labels` lie, in its order."""
     files = [photos / "train" / landmark / f"{image_id}.jpg" for image_id, _, landmark in labels.iter_rows()]
-    locations = [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
-    return extract_shard(locations, LocalFeatureSettings())
+    return [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
 
 
-def verify(features: LocalFeatures, labels: pl.DataFrame, settings: VerificationSettings) -> pl.DataFrame:
+def extract(photos: list[PhotoLocation], arguments: argparse.Namespace) -> JoinedFeatures:
+    """Return the local features of `photos`."""
+    if not arguments.deep:
+        return JoinedFeatures(list(extract_shard(photos, LocalFeatureSettings())))
+    settings = LocalFeatureSettings(kind="deep", dimensions=arguments.dimensions)
+    network = build_network(NetworkSettings(backbone=arguments.backbone, weights=arguments.weights), seed=0)
+    whitening = fit_whitening(photos, network, settings, arguments.device)
+    return JoinedFeatures(list(extract_deep_shard(photos, network, whitening, settings, arguments.device)))
+
+
+def verify(features: JoinedFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
     """Return the inliers of every pair of photos of one label."""
     pairs = np.array(list(pairs_of_one_label(labels)), np.int32)
-    inliers, _ = verify_pairs(features, pairs, settings)
+    inliers, _ = verify_pairs(features, pairs, settings, device)
     return pl.DataFrame(
         {
             "image_a": labels["image_id"].gather(pairs[:, 0]),

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -85,9 +85,23 @@ def demo(home: Path, as_json: bool) -> None:
 @click.option("--backbone", default="", help="timm model  [default: the profile's]")
 @click.option("--weights", default="", help="its weights: safetensors, pth or `hub`  [default: the profile's]")
 @click.option("--profile", default="photos", show_default=True, help="settings: photos, demo or gldv2")
+@click.option(
+    "--local-features",
+    type=click.Choice(["rootsift", "deep"]),
+    help="what photos are matched by, cleaning the labels  [default: the profile's]",
+)
 @click.option("--shards", default="", help="shards of a dataset to use, such as train/000-009,index/000-001")
 @_json_option
-def run(photos: str, home: Path | None, backbone: str, weights: str, profile: str, shards: str, as_json: bool) -> None:
+def run(
+    photos: str,
+    home: Path | None,
+    backbone: str,
+    weights: str,
+    profile: str,
+    local_features: Literal["rootsift", "deep"] | None,
+    shards: str,
+    as_json: bool,
+) -> None:
     """Materialize the whole graph on photos; what is stored already is not computed again."""
     if "://" not in photos:
         photos = str(Path(photos).absolute())
@@ -95,7 +109,7 @@ def run(photos: str, home: Path | None, backbone: str, weights: str, profile: st
         weights = str(Path(weights).absolute())
     dataset = {"shards": shards.split(",")} if shards else {}
     home = home or Path("home") / photos.rstrip("/").rsplit("/", 1)[-1]
-    _run(home, HomeSettings(photos, profile, backbone, weights, dataset), as_json)
+    _run(home, HomeSettings(photos, profile, backbone, weights, local_features or "", dataset), as_json)
 
 
 def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:

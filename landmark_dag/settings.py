@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from landmark_dag.cleaning.settings import (
     SMALL_FOLDER_RULE,
@@ -114,13 +114,19 @@ class HomeSettings:
     profile: str = "photos"
     backbone: str = ""
     weights: str = ""
+    local_features: Literal["", "rootsift", "deep"] = ""
     dataset: Mapping[str, Any] = field(default_factory=dict)
 
     def resolved_profile(self) -> Profile:
-        """Return the profile, with the backbone and weights of this home in place of the profile's."""
+        """Return the profile, with the backbone, weights and local features of this home in place of its own."""
         profile = profile_named(self.profile)
         given = {name: value for name in ("backbone", "weights") if (value := getattr(self, name))}
-        return replace(profile, network=replace(profile.network, **given))
+        kind = self.local_features or profile.local_features.kind
+        return replace(
+            profile,
+            network=replace(profile.network, **given),
+            local_features=replace(profile.local_features, kind=kind),
+        )
 
 
 def home_folder() -> Path:

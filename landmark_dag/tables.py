@@ -100,6 +100,16 @@ LABELS = Table(
     ("image_id",),
 )
 
+DESCRIPTOR_WHITENING = Table(
+    "descriptor_whitening",
+    (
+        Column("channel", pl.Int32(), "channel of the backbone's intermediate map"),
+        Column("mean", pl.Float32(), "mean of the channel over unit descriptors"),
+        Column("weight", pl.List(pl.Float32), "the channel's weight in each number of the whitened descriptor"),
+    ),
+    ("channel",),
+)
+
 MATCH_CANDIDATES = Table(
     "match_candidates",
     (
@@ -144,6 +154,18 @@ NEIGHBOURS = Table(
     "knn_graph",
     (_query_id, _rank, _index_id, Column("similarity", pl.Float32(), "inner product of the embeddings")),
     ("query_id", "rank"),
+)
+
+VOTERS = Table(
+    "voters",
+    (
+        _image_id,
+        Column("rank", pl.Int32(), "place among the photo's nearest train photos, from 1"),
+        Column("train_id", pl.String(), "train photo of the cleaned dataset"),
+        _landmark_id,
+        Column("similarity", pl.Float32(), "inner product of the embeddings"),
+    ),
+    ("image_id", "rank"),
 )
 
 VOTES = Table(

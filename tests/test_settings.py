@@ -33,6 +33,12 @@ def test_backbone_and_weights_of_a_home_replace_the_profiles() -> None:
     assert HomeSettings(profile="photos").resolved_profile().network == PROFILES["photos"].network
 
 
+def test_the_local_features_of_a_home_replace_the_profiles() -> None:
+    profile = HomeSettings(profile="demo", local_features="deep").resolved_profile()
+    assert (profile.local_features.kind, profile.local_features.long_side) == ("deep", 320)
+    assert HomeSettings(profile="demo").resolved_profile().local_features.kind == "rootsift"
+
+
 def test_a_home_remembers_its_settings(tmp_path: Path) -> None:
     assert read_home_settings(tmp_path) == HomeSettings()
     write_home_settings(tmp_path, HomeSettings(photos="/a", profile="demo"))

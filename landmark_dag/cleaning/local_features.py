@@ -1,7 +1,8 @@
 """Local features of a shard of photos: RootSIFT, and the Arrow file that holds them."""
 
+import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from landmark_dag.files import replacing
 from landmark_dag.photos.reading import read_photo
 from landmark_dag.photos.source import PhotoLocation
 
-FORMAT = b"2"
+FORMAT = b"3"
 """Version of the file's layout; a file of another one is refused."""
+
+CHUNK = 1024
+"""Photos whose local features are in memory at once while a shard is extracted (up to 150 MB)."""
 
 _ROOTSIFT_SCALE = 256
 _CONTRAST_THRESHOLD = 0.02
@@ -85,32 +89,32 @@ class LocalFeatures:
 
 
 class JoinedFeatures:
-    """The local features of several shards as one lookup; a position counts through them in order."""
+    """Several lookups, chunks of a shard or whole shards, as one; a position counts through them in order."""
 
-    def __init__(self, shards: Sequence[LocalFeatures]) -> None:
-        """Join `shards`; nothing is copied."""
-        self.image_ids = [image_id for shard in shards for image_id in shard.image_ids]
-        self._shards = list(shards)
-        self._starts = np.cumsum([0] + [len(shard.image_ids) for shard in shards])
+    def __init__(self, parts: Sequence[FeatureLookup]) -> None:
+        """Join `parts`; nothing is copied."""
+        self.image_ids = [image_id for part in parts for image_id in part.image_ids]
+        self._parts = list(parts)
+        self._starts = np.cumsum([0] + [len(part.image_ids) for part in parts])
 
     def keypoints(self, position: int) -> NDArray[np.float32]:
         """Return the keypoints (n, 2) of the photo at `position`."""
-        shard, within = self._find(position)
-        return shard.keypoints(within)
+        part, within = self._find(position)
+        return part.keypoints(within)
 
     def orientations(self, position: int) -> NDArray[np.float32]:
         """Return the orientation vectors (n, 2) of the photo at `position`."""
-        shard, within = self._find(position)
-        return shard.orientations(within)
+        part, within = self._find(position)
+        return part.orientations(within)
 
     def descriptors(self, position: int) -> NDArray[np.int8]:
         """Return the descriptors (n, d) of the photo at `position`."""
-        shard, within = self._find(position)
-        return shard.descriptors(within)
+        part, within = self._find(position)
+        return part.descriptors(within)
 
-    def _find(self, position: int) -> tuple[LocalFeatures, int]:
+    def _find(self, position: int) -> tuple[FeatureLookup, int]:
         number = int(np.searchsorted(self._starts, position, side="right")) - 1
-        return self._shards[number], position - int(self._starts[number])
+        return self._parts[number], position - int(self._starts[number])
 
 
 def rootsift(photo: NDArray[np.uint8], settings: LocalFeatureSettings) -> PhotoFeatures:
@@ -137,8 +141,8 @@ def rootsift(photo: NDArray[np.uint8], settings: LocalFeatureSettings) -> PhotoF
     return PhotoFeatures(np.ascontiguousarray(frames[:, :2]), orientations, descriptors)
 
 
-def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeatureSettings) -> LocalFeatures:
-    """Return the RootSIFT features of the photos at `manifest_rows`, in that order.
+def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeatureSettings) -> Iterator[LocalFeatures]:
+    """Yield the RootSIFT features of the photos at `manifest_rows`, in that order, `CHUNK` photos at a time.
 
     Photos are taken by as many threads as there are processors, each OpenCV call on its own thread alone.
     A photo without texture has no keypoints. Raises UnreadablePhoto (an InputError) for one that cannot be
@@ -154,10 +158,11 @@ def extract_shard(manifest_rows: Sequence[PhotoLocation], settings: LocalFeature
     cv2.setNumThreads(1)
     try:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = list(pool.map(extract, manifest_rows))
+            for start in range(0, len(manifest_rows), CHUNK):
+                chunk = manifest_rows[start : start + CHUNK]
+                yield gather([location.image_id for location in chunk], list(pool.map(extract, chunk)))
     finally:
         cv2.setNumThreads(threads)
-    return gather([location.image_id for location in manifest_rows], parts)
 
 
 def gather(image_ids: list[str], photos: Sequence[PhotoFeatures]) -> LocalFeatures:
@@ -192,40 +197,58 @@ def _no_features() -> PhotoFeatures:
     return PhotoFeatures(none, none, np.zeros((0, 128), np.int8))
 
 
-def write_local_features(path: Path, features: LocalFeatures, version: str) -> None:
-    """Write `features` to `path`, one row a photo; `version` goes to the file's metadata."""
-    offsets = pa.array(features.offsets)
-    matrices = (features.rows.keypoints, features.rows.orientations, features.rows.descriptors)
-    columns = [pa.array(features.image_ids, type=pa.string())]
-    columns += [pa.LargeListArray.from_arrays(offsets, _lists(matrix)) for matrix in matrices]
-    batch = pa.record_batch(
-        columns,
-        names=["image_id", "keypoints", "orientations", "descriptors"],
-        metadata={_FORMAT_KEY: FORMAT, _VERSION_KEY: version},
-    )
-    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
-        writer.write_batch(batch)
+def write_local_features(path: Path, chunks: Iterable[LocalFeatures], version: str) -> int:
+    """Write `chunks` to `path`, one after the other, one row a photo; return the number of photos.
+
+    Only one chunk is in memory at a time. `version` goes to the file's metadata.
+    """
+    photos = 0
+    batches = (_record_batch(chunk, version) for chunk in chunks)
+    first = next(batches, None)
+    if first is None:
+        first = _record_batch(gather([], []), version)
+    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), first.schema) as writer:
+        for batch in itertools.chain([first], batches):
+            writer.write_batch(batch)
+            photos += batch.num_rows
+    return photos
 
 
-def read_local_features(path: Path) -> LocalFeatures:
+def read_local_features(path: Path) -> JoinedFeatures:
     """Read a file of `write_local_features`; its arrays stay on disk, memory-mapped and read-only.
 
     Raises InputError, naming the file, when it is missing or not of this layout.
     """
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        if (reader.schema.metadata or {}).get(_FORMAT_KEY) != FORMAT or reader.num_record_batches != 1:
+        if (reader.schema.metadata or {}).get(_FORMAT_KEY) != FORMAT:
             raise InputError(f"{path} is not a file of local features of this version; make it again.")
-        batch = reader.get_batch(0)
-        rows = PhotoFeatures(
-            _matrix(batch.column("keypoints")),
-            _matrix(batch.column("orientations")),
-            _matrix(batch.column("descriptors")),
-        )
-        offsets = batch.column("keypoints").offsets.to_numpy()
-        return LocalFeatures(batch.column("image_id").to_pylist(), offsets, rows)
+        return JoinedFeatures([_chunk(reader.get_batch(number)) for number in range(reader.num_record_batches)])
     except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as local features: {error}") from error
+
+
+def _record_batch(features: LocalFeatures, version: str) -> pa.RecordBatch:
+    """Return `features` as an Arrow batch, one row a photo."""
+    offsets = pa.array(features.offsets)
+    matrices = (features.rows.keypoints, features.rows.orientations, features.rows.descriptors)
+    columns = [pa.array(features.image_ids, type=pa.string())]
+    columns += [pa.LargeListArray.from_arrays(offsets, _lists(matrix)) for matrix in matrices]
+    return pa.record_batch(
+        columns,
+        names=["image_id", "keypoints", "orientations", "descriptors"],
+        metadata={_FORMAT_KEY: FORMAT, _VERSION_KEY: version},
+    )
+
+
+def _chunk(batch: pa.RecordBatch) -> LocalFeatures:
+    """Return the local features of a batch of `_record_batch`, without copying."""
+    rows = PhotoFeatures(
+        _matrix(batch.column("keypoints")),
+        _matrix(batch.column("orientations")),
+        _matrix(batch.column("descriptors")),
+    )
+    return LocalFeatures(batch.column("image_id").to_pylist(), batch.column("keypoints").offsets.to_numpy(), rows)
 
 
 def _lists(matrix: NDArray) -> pa.FixedSizeListArray:

@@ -7,11 +7,29 @@ import polars as pl
 from numpy.typing import NDArray
 
 from landmark_dag.cleaning.candidates import candidate_pairs
-from landmark_dag.cleaning.local_features import JoinedFeatures, LocalFeatures
+from landmark_dag.cleaning.descriptor_whitening import DescriptorWhitening
+from landmark_dag.cleaning.local_features import FeatureLookup, JoinedFeatures
 from landmark_dag.cleaning.settings import CandidateSettings, VerificationSettings
 from landmark_dag.cleaning.verification import verify_pairs
 from landmark_dag.errors import InputError
-from landmark_dag.tables import MATCH_CANDIDATES, VERIFIED_MATCHES
+from landmark_dag.tables import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
+
+
+def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:
+    """Return a whitening as a table (tables.DESCRIPTOR_WHITENING), a row for each channel."""
+    channels = np.arange(len(whitening.mean))
+    weight = pl.Series(np.ascontiguousarray(whitening.weight.T)).cast(pl.List(pl.Float32))
+    return pl.DataFrame(
+        {"channel": channels, "mean": whitening.mean, "weight": weight}, schema=DESCRIPTOR_WHITENING.schema
+    )
+
+
+def whitening_of(table: pl.DataFrame) -> DescriptorWhitening:
+    """Return the whitening that `whitening_table` wrote; raises InputError for a table without channels."""
+    if table.is_empty():
+        raise InputError("descriptor_whitening was made for RootSIFT; materialize it with kind deep first.")
+    weight = np.stack(table["weight"].to_list()).T
+    return DescriptorWhitening(table["mean"].to_numpy(), np.ascontiguousarray(weight, dtype=np.float32))
 
 
 def candidate_table(
@@ -39,7 +57,7 @@ def candidate_table(
 
 def verified_table(
     candidates: pl.DataFrame,
-    shards: Sequence[LocalFeatures],
+    shards: Sequence[FeatureLookup],
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:

@@ -1,7 +1,7 @@
 """Settings of the cleaning stage; importing them loads nothing heavy."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from landmark_dag.determining import Only
 from landmark_dag.errors import InputError
@@ -9,18 +9,42 @@ from landmark_dag.errors import InputError
 
 @dataclass(frozen=True)
 class LocalFeatureSettings:
-    """Which local features are taken from each train photo."""
+    """Which local features are taken from each train photo.
 
+    RootSIFT needs no weights. Deep local features are read from an intermediate map of the backbone at several
+    scales, seven by default as in DELF (Noh et al., Large-scale image retrieval with attentive deep local
+    features, ICCV 2017), and whitened to 40 numbers as there, or to 128.
+    """
+
+    kind: Annotated[Literal["rootsift", "deep"], "RootSIFT, or features of the backbone's intermediate map"] = (
+        "rootsift"
+    )
     long_side: Annotated[int, "pixels of the longer side to which a photo is shrunk (never enlarged)"] = 480
     max_keypoints: Annotated[int, "strongest keypoints kept for each photo"] = 1000
+    scales: Annotated[tuple[float, ...], "deep: sizes of the photo, times long_side"] = (
+        0.25,
+        0.35,
+        0.5,
+        0.71,
+        1.0,
+        1.41,
+        2.0,
+    )
+    dimensions: Annotated[int, "deep: numbers of a whitened descriptor"] = 40
+    sampled_photos: Annotated[int, "deep: train photos that the whitening is fitted to"] = 2000
+    batch_size: Annotated[int, "deep: photos given to the network at once", Only.SPEED] = 8
 
     def __post_init__(self) -> None:
         """Refuse sizes that leave nothing to match."""
-        if self.long_side < 1 or self.max_keypoints < 1:
-            raise InputError(
-                f"No local features can be taken with long_side {self.long_side} and max_keypoints "
-                f"{self.max_keypoints}; each must be 1 or more."
-            )
+        numbers = {
+            name: getattr(self, name)
+            for name in ("long_side", "max_keypoints", "dimensions", "sampled_photos", "batch_size")
+        }
+        small = next((name for name, value in numbers.items() if value < 1), None)
+        if small:
+            raise InputError(f"No local features can be taken with {small} {numbers[small]}; it must be 1 or more.")
+        if not self.scales or min(self.scales) <= 0:
+            raise InputError(f"No local features can be taken at scales {self.scales}; give some, each above 0.")
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ def features_of(
 
     def computed(batch: Batch) -> tuple[list[int], NDArray[np.float32]]:
         with torch.inference_mode():
-            scales = [network(_never_alone(views).to(device, non_blocking=True)) for views in batch.views]
+            scales = [network(never_alone(views).to(device, non_blocking=True)) for views in batch.views]
             rows = torch.stack(scales).mean(dim=0).float().cpu().numpy()
             return batch.positions, rows[: len(batch.positions)]
 
@@ -57,7 +57,7 @@ def features_of(
     return features if features is not None else np.empty((0, 0), np.float32)
 
 
-def _never_alone(photos: torch.Tensor) -> torch.Tensor:
+def never_alone(photos: torch.Tensor) -> torch.Tensor:
     """Return a batch of at least two photos.
 
     Products of a single row are rounded otherwise than those of more; a photo alone in its batch goes twice, so

@@ -1,5 +1,7 @@
 """Candidate pairs against a plain oracle."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,19 @@ def test_blocks_do_not_change_the_pairs(monkeypatch: pytest.MonkeyPatch, rule: C
     whole, _ = candidate_pairs(ids, landmarks, vectors, rule)
     monkeypatch.setattr(candidates, "_BLOCK", 7)
     assert np.array_equal(candidate_pairs(ids, landmarks, vectors, rule)[0], whole)
+
+
+def test_a_landmark_of_5000_photos_takes_a_block_of_memory_and_not_a_square() -> None:
+    photos, neighbours = 5000, 100
+    vectors = np.random.default_rng(1).normal(size=(photos, 16)).astype(np.float32)
+    ids = [f"{number:05}" for number in range(photos)]
+    tracemalloc.start()
+    pairs, _ = candidate_pairs(ids, np.zeros(photos, np.int64), vectors, CandidateSettings(neighbours))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert photos * neighbours / 2 <= len(pairs) <= photos * neighbours
+    assert np.bincount(pairs.ravel(), minlength=photos).min() >= neighbours
+    assert peak < photos * photos * 8
 
 
 @pytest.mark.parametrize("photos", [0, 1, 3])

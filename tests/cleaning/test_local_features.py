@@ -24,6 +24,11 @@ from tests.cleaning.scenes import facade, lookup, planted
 SETTINGS = LocalFeatureSettings()
 
 
+def extracted(photos: list[PhotoLocation], settings: LocalFeatureSettings = SETTINGS) -> LocalFeatures:
+    (features,) = extract_shard(photos, settings)
+    return features
+
+
 def location(path: Path) -> PhotoLocation:
     return PhotoLocation(path.stem, str(path), 0, path.stat().st_size)
 
@@ -70,15 +75,15 @@ def test_a_photo_without_texture_has_no_keypoints(shape: tuple[int, int, int]) -
 
 
 def test_a_shard_gives_the_same_bytes_twice_and_each_photo_its_own(photos: list[PhotoLocation]) -> None:
-    features = extract_shard(photos, SETTINGS)
-    assert same(features, extract_shard(photos, SETTINGS))
-    alone = extract_shard(photos[3:4], SETTINGS)
+    features = extracted(photos)
+    assert same(features, extracted(photos))
+    alone = extracted(photos[3:4])
     assert np.array_equal(features.descriptors(3), alone.descriptors(0))
     assert np.array_equal(features.keypoints(3), alone.keypoints(0))
 
 
 def test_photos_are_shrunk_to_the_long_side(photos: list[PhotoLocation]) -> None:
-    features = extract_shard(photos, LocalFeatureSettings(long_side=80))
+    features = extracted(photos, LocalFeatureSettings(long_side=80))
     assert features.rows.keypoints.max() < 80
 
 
@@ -86,17 +91,41 @@ def test_a_file_that_is_no_photo_is_named(tmp_path: Path) -> None:
     path = tmp_path / "letter.jpg"
     path.write_text("Dear reader")
     with pytest.raises(InputError, match=r"letter\.jpg"):
-        extract_shard([location(path)], SETTINGS)
+        extracted([location(path)])
 
 
-def test_a_file_reads_back_memory_mapped(photos: list[PhotoLocation], tmp_path: Path) -> None:
-    features = extract_shard(photos, SETTINGS)
+def test_a_file_reads_back_memory_mapped_chunk_by_chunk(photos: list[PhotoLocation], tmp_path: Path) -> None:
+    features = extracted(photos)
     path = tmp_path / "shard.arrow"
-    write_local_features(path, features, "version 7")
+    written = write_local_features(path, [extracted(photos[:2]), extracted(photos[2:])], "version 7")
     stored = read_local_features(path)
-    assert same(features, stored)
-    assert not stored.rows.descriptors.flags.owndata and not stored.rows.descriptors.flags.writeable
+    assert written == len(photos) and stored.image_ids == features.image_ids
+    for position in range(len(photos)):
+        assert np.array_equal(stored.keypoints(position), features.keypoints(position))
+        assert np.array_equal(stored.orientations(position), features.orientations(position))
+        descriptors = stored.descriptors(position)
+        assert np.array_equal(descriptors, features.descriptors(position))
+        assert not descriptors.flags.owndata and not descriptors.flags.writeable
     assert pa.ipc.open_file(str(path)).schema.metadata[b"landmark_dag.version"] == b"version 7"
+
+
+def test_a_shard_is_written_while_it_is_extracted(
+    photos: list[PhotoLocation], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landmark_dag.cleaning.local_features.CHUNK", 2)
+    chunks = list(extract_shard(photos, SETTINGS))
+    assert [chunk.image_ids for chunk in chunks] == [["photo0", "photo1"], ["photo2", "photo3"], ["photo4"]]
+    assert same(chunks[2], extracted(photos[4:]))
+
+
+def test_a_chunk_that_fails_leaves_the_file_as_it_was(photos: list[PhotoLocation], tmp_path: Path) -> None:
+    path = tmp_path / "shard.arrow"
+    write_local_features(path, [extracted(photos[:1])], "1")
+    before = path.read_bytes()
+    broken = [*photos, PhotoLocation("lost", str(tmp_path / "lost.png"), 0, 9)]
+    with pytest.raises(InputError, match=r"lost\.png"):
+        write_local_features(path, extract_shard(broken, SETTINGS), "2")
+    assert path.read_bytes() == before and sorted(tmp_path.glob("*.arrow*")) == [path]
 
 
 def test_a_shard_without_photos_reads_back(tmp_path: Path) -> None:
