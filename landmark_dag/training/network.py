@@ -1,4 +1,4 @@
-"""The network: a timm backbone, GeM pooling, a projection to the embedding; and its first weights."""
+"""The network: a timm backbone, pooling, a projection to the embedding; and its first weights."""
 
 import functools
 from collections.abc import Mapping
@@ -19,15 +19,42 @@ HUB = "hub"
 
 
 class GeM(nn.Module):
-    """Generalised-mean pooling (Radenovic et al., Fine-tuning CNN image retrieval, 2018, eq. 3)."""
+    """Generalised-mean pooling (Radenovic et al., Fine-tuning CNN image retrieval, 2018, eq. 3).
 
-    def __init__(self, power: float) -> None:
+    The power is fixed, or `learned` with the rest of the network.
+    """
+
+    def __init__(self, power: float, learned: bool = False) -> None:
         super().__init__()
-        self.power = power
+        self.power: nn.Parameter | float = nn.Parameter(torch.tensor(power)) if learned else power
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Pool non-negative features (b, positions, channels) to (b, channels), float32."""
         return features.float().clamp(min=1e-6).pow(self.power).mean(dim=1).pow(1 / self.power)
+
+
+class MeanPooling(nn.Module):
+    """The mean over all positions."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool features (b, positions, channels) to (b, channels), float32."""
+        return features.float().mean(dim=1)
+
+
+class MaxPooling(nn.Module):
+    """The largest value over all positions (Tolias et al., Particular object retrieval with MAC, ICLR 2016)."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Pool features (b, positions, channels) to (b, channels), float32."""
+        return features.float().amax(dim=1)
+
+
+class ClassToken(nn.Module):
+    """A transformer's own summary of the photo (Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021)."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the first of tokens (b, tokens, channels), (b, channels), float32."""
+        return tokens[:, 0].float()
 
 
 class EmbeddingNetwork(nn.Module):
@@ -54,7 +81,7 @@ class EmbeddingNetwork(nn.Module):
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.channels = int(backbone.num_features)
         self.size_multiple = _size_multiple(backbone)
-        self.prefix_tokens = int(getattr(backbone, "num_prefix_tokens", 0))
+        self.skipped_tokens = 0 if isinstance(pooling, ClassToken) else _prefix_tokens(backbone)
         self.pooling = pooling
         self.projection = projection
         self.normalise_pooled = normalise_pooled
@@ -70,8 +97,7 @@ class EmbeddingNetwork(nn.Module):
     @property
     def linear(self) -> nn.Linear | None:
         """The projection's linear layer, None where the network has no projection."""
-        first = next(iter(self.projection.children()), None)
-        return first if isinstance(first, nn.Linear) else None
+        return next((layer for layer in self.projection.children() if isinstance(layer, nn.Linear)), None)
 
     def pooled(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the pooled features (b, channels), float32, of photos (b, 3, h, w), RGB from 0 to 255."""
@@ -85,7 +111,7 @@ class EmbeddingNetwork(nn.Module):
     def _by_position(self, features: torch.Tensor) -> torch.Tensor:
         """Bring a CNN's map (b, c, h, w) or (b, h, w, c), or a transformer's tokens, to (b, positions, c)."""
         if features.ndim == 3:
-            return features[:, self.prefix_tokens :]
+            return features[:, self.skipped_tokens :]
         if features.shape[1] == self.channels:
             features = features.permute(0, 2, 3, 1)
         return features.flatten(1, 2)
@@ -99,7 +125,8 @@ def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
     """Build the network with its first weights: the backbone's as the settings say, the rest from `seed`.
 
     The network is returned in evaluation mode, on the CPU. Raises InputError for a backbone that timm does
-    not know, or a weights file that is missing or does not fit the backbone.
+    not know or that lacks the token to be pooled, a dropout out of its range, or a weights file that is missing or
+    does not fit the backbone.
     """
     if not timm.is_model(settings.backbone):
         raise InputError(f"timm has no model {settings.backbone!r}; `timm.list_models()` lists the names of backbones.")
@@ -112,7 +139,7 @@ def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
     config = backbone.pretrained_cfg
     network = EmbeddingNetwork(
         backbone,
-        GeM(settings.gem_power),
+        _create_pooling(backbone, settings),
         projection,
         mean=config["mean"],
         std=config["std"],
@@ -146,13 +173,32 @@ def _size_multiple(backbone: Any) -> int:
     return int(max(patch) if isinstance(patch, tuple) else patch)
 
 
+def _prefix_tokens(backbone: Any) -> int:
+    """Return how many tokens stand before those of the positions; some backbones say None for none."""
+    return int(getattr(backbone, "num_prefix_tokens", 0) or 0)
+
+
+def _create_pooling(backbone: Any, settings: NetworkSettings) -> nn.Module:
+    if settings.pooling == "token":
+        if not _prefix_tokens(backbone) or getattr(backbone, "cls_token", None) is None:
+            raise InputError(f"The backbone {settings.backbone} has no class token; set pooling to gem, mean or max.")
+        return ClassToken()
+    if settings.pooling == "gem":
+        return GeM(settings.gem_power, settings.gem_learned)
+    return MeanPooling() if settings.pooling == "mean" else MaxPooling()
+
+
 def _create_projection(channels: int, settings: NetworkSettings) -> nn.Sequential:
     if not settings.embedding_dim:
         return nn.Sequential()
+    if not 0 <= settings.dropout < 1:
+        raise InputError(f"dropout is {settings.dropout}; it must be at least 0 and below 1.")
     linear = nn.Linear(channels, settings.embedding_dim)
     nn.init.xavier_normal_(linear.weight)
     nn.init.zeros_(linear.bias)
-    return nn.Sequential(linear, *([nn.BatchNorm1d(settings.embedding_dim)] if settings.batch_norm else []))
+    before = [nn.Dropout(settings.dropout)] if settings.dropout else []
+    after = [nn.BatchNorm1d(settings.embedding_dim)] if settings.batch_norm else []
+    return nn.Sequential(*before, linear, *after)
 
 
 def _load_backbone(backbone: Any, path: Path, name: str) -> None:

@@ -8,9 +8,10 @@ import pytest
 import safetensors.torch
 import timm
 import torch
+from torch.nn import functional
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.network import GeM, build_network
+from landmark_dag.training.network import EmbeddingNetwork, GeM, build_network
 from landmark_dag.training.settings import NetworkSettings
 
 TINY = NetworkSettings(backbone="test_resnet", embedding_dim=16)
@@ -25,6 +26,63 @@ def test_gem_is_the_power_mean_over_positions() -> None:
     expected = [((1 + 8 + 27) / 3) ** (1 / 3), (27 / 3) ** (1 / 3)]
     assert torch.allclose(GeM(3.0)(features), torch.tensor([expected]), atol=1e-5)
     assert torch.allclose(GeM(1.0)(features), features.mean(1), atol=1e-5)
+    assert torch.equal(GeM(3.0, learned=True)(features), GeM(3.0)(features))
+
+
+def backbone_tokens(network: EmbeddingNetwork, photos: torch.Tensor) -> torch.Tensor:
+    """Return what the backbone makes of photos, (b, tokens, channels), in float32."""
+    features = network.backbone.forward_features((photos - network.mean) / network.std)
+    return features if features.ndim == 3 else features.flatten(2).transpose(1, 2)
+
+
+POOLINGS = {"test_resnet": ("gem", "mean", "max"), "test_vit": ("gem", "mean", "max", "token")}
+
+
+@pytest.mark.parametrize(("backbone", "pooling"), [(name, kind) for name, kinds in POOLINGS.items() for kind in kinds])
+def test_pooling_reduces_the_positions_of_a_photo_that_is_not_square(backbone: str, pooling: str) -> None:
+    settings = NetworkSettings(backbone=backbone, pooling=pooling, embedding_dim=0)  # type: ignore[arg-type]
+    network, photos = build_network(settings, seed=0), random_photos(2, 96, 160)
+    with torch.inference_mode():
+        pooled, tokens = network.pooled(photos), backbone_tokens(network, photos)
+    positions = tokens[:, 1:] if backbone == "test_vit" else tokens
+    expected = {
+        "gem": positions.clamp(min=1e-6).pow(3).mean(1).pow(1 / 3),
+        "mean": positions.mean(1),
+        "max": positions.amax(1),
+        "token": tokens[:, 0],
+    }
+    likeness = {name: functional.cosine_similarity(pooled, other).min().item() for name, other in expected.items()}
+    assert pooled.dtype == torch.float32 and likeness[pooling] > 0.9999
+    assert pooling == max(likeness, key=likeness.__getitem__)
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_vit2"])
+def test_token_pooling_of_a_backbone_without_class_token_is_refused(backbone: str) -> None:
+    with pytest.raises(InputError, match=f"{backbone} has no class token"):
+        build_network(NetworkSettings(backbone=backbone, pooling="token"), seed=0)
+
+
+def test_a_learned_power_gets_a_gradient_and_is_part_of_the_weights() -> None:
+    network = build_network(NetworkSettings(backbone="test_resnet", gem_learned=True, embedding_dim=8), seed=0)
+    network(random_photos(2, 64, 64)).square().sum().backward()
+    assert network.pooling.power.grad.abs() > 0  # type: ignore[union-attr]
+    assert network.state_dict()["pooling.power"] == 3.0
+    assert "pooling.power" not in build_network(TINY, seed=0).state_dict()
+
+
+def test_dropout_zeroes_pooled_features_in_training_only() -> None:
+    settings = NetworkSettings(backbone="test_resnet", dropout=0.5, embedding_dim=8)
+    network = build_network(settings, seed=0)
+    features = torch.ones(2000, network.channels)
+    assert network.linear is not None and network.linear.out_features == network.dimensions == 8
+    with torch.inference_mode(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        dropped = network.projection.train()[0](features)
+        assert torch.equal(network.projection.eval()[0](features), features)
+    assert set(dropped.unique().tolist()) == {0.0, 2.0}
+    assert dropped.mean().item() == pytest.approx(1, abs=0.02)
+    with pytest.raises(InputError, match="dropout is 1"):
+        build_network(NetworkSettings(backbone="test_resnet", dropout=1.0), seed=0)
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_byobnet", "test_convnext", "test_vit"])
