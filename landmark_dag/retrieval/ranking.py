@@ -130,7 +130,7 @@ def sorted_ranking(neighbours: pl.DataFrame, query_votes: pl.DataFrame, index_vo
     `index_votes` (tables.VOTES) may hold more photos than the lists do. Raises InputError for a photo without
     a vote, for ranks that are not 1, 2, 3 ... within a query, and for a photo listed twice by a query.
     """
-    lists = _read_lists(neighbours, query_votes, index_votes)
+    lists = read_lists(neighbours, query_votes, index_votes)
     order, same = sort_step(lists.offsets, lists.positions, lists.query_landmarks, lists.index_landmarks)
     return lists.ranking(lists.offsets, lists.positions[order], order, _reasons(lists.offsets, same))
 
@@ -147,11 +147,8 @@ def inserted_ranking(
     are not. Inserted rows have a null similarity; ties of confidence go by image id ascending. Raises
     InputError as `sorted_ranking` does, and for a limit under 1 or a threshold that is no number.
     """
-    if settings.limit < 1:
-        raise InputError(f"The limit is {settings.limit}; a list must keep at least one photo.")
-    if not np.isfinite(settings.threshold):
-        raise InputError(f"The threshold is {settings.threshold}; it must be a finite number.")
-    lists = _read_lists(ranking, query_votes, index_votes)
+    refuse_bad_settings(settings)
+    lists = read_lists(ranking, query_votes, index_votes)
     order, same = sort_step(lists.offsets, lists.positions, lists.query_landmarks, lists.index_landmarks)
     offsets, positions, source = insert_step(
         lists.offsets,
@@ -167,8 +164,16 @@ def inserted_ranking(
     return lists.ranking(offsets, positions, np.append(order, -1)[source], reasons)
 
 
+def refuse_bad_settings(settings: InsertSettings) -> None:
+    """Raise InputError for a limit under 1 and for a threshold that is no number."""
+    if settings.limit < 1:
+        raise InputError(f"The limit is {settings.limit}; a list must keep at least one photo.")
+    if not np.isfinite(settings.threshold):
+        raise InputError(f"The threshold is {settings.threshold}; it must be a finite number.")
+
+
 @dataclass(frozen=True, eq=False)
-class _Lists:
+class Lists:
     """Every query's list as integers, with the votes that the steps need and the ids to write it back."""
 
     query_ids: pl.Series
@@ -203,7 +208,7 @@ class _Lists:
         return RANKING.conform(frame, "ranking")
 
 
-def _read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> _Lists:
+def read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> Lists:
     """Turn lists (query_id, rank, index_id, similarity) and votes into integers; see `sorted_ranking`."""
     frame = _in_order(frame.select("query_id", "rank", "index_id", "similarity"))
     index_votes = index_votes.sort("image_id").with_row_index("position")
@@ -219,7 +224,7 @@ def _read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.
         {"value": "query_id"}
     )
     _refuse_missing(queries, "landmark_id", "query_id", "Query")
-    lists = _Lists(
+    lists = Lists(
         queries["query_id"],
         index_votes["image_id"],
         np.concatenate([[0], np.cumsum(queries["len"].to_numpy(), dtype=np.int64)]),
@@ -249,7 +254,7 @@ def _refuse_missing(joined: pl.DataFrame, column: str, id_column: str, what: str
         raise InputError(f"{what} {image_id} has no vote; vote for every photo that stands in a list.")
 
 
-def _refuse_bad_lists(lists: _Lists, ranks: NDArray[np.int32]) -> None:
+def _refuse_bad_lists(lists: Lists, ranks: NDArray[np.int32]) -> None:
     """Raise InputError for ranks that are not 1, 2, 3 ... and for a photo listed twice."""
     place = np.arange(len(ranks)) - np.repeat(lists.offsets[:-1], np.diff(lists.offsets))
     wrong = np.flatnonzero(ranks != place + 1)

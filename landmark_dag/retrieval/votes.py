@@ -38,16 +38,13 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
     photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours is voted for
     by those it has, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
-    photos. Raises InputError for a train photo without a label.
+    photos. Raises InputError for a train photo without a label, and for k < 1.
     """
-    if k < 1:
-        raise InputError(f"k is {k}; at least one train photo must vote.")
     nearest = (
         neighbours.sort(["image_id", "similarity", "train_id"], descending=[False, True, False])
-        .with_columns(place=pl.int_range(pl.len()).over("image_id"))
-        .filter(pl.col("place") < k)
+        .with_columns(rank=pl.int_range(1, pl.len() + 1).over("image_id"))
+        .filter(pl.col("rank") <= k)
         .join(labels.select(train_id="image_id", landmark_id="landmark_id"), on="train_id", how="left")
-        .sort(["image_id", "place"])
     )
     unlabelled = nearest.filter(pl.col("landmark_id").is_null())
     if len(unlabelled):
@@ -55,17 +52,37 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
             f"Train photo {unlabelled['train_id'][0]} is a neighbour of photo {unlabelled['image_id'][0]} "
             "but has no label; label it or leave it out of the neighbours."
         )
-    first = nearest["place"].to_numpy() == 0
-    row = np.cumsum(first) - 1
-    # A missing neighbour votes with similarity 0 for the landmark met first: the sums stay what they are.
-    landmarks = np.repeat(nearest["landmark_id"].to_numpy()[first][:, None], k, axis=1)
-    similarity = np.zeros(landmarks.shape, dtype=np.float32)
-    landmarks[row, nearest["place"].to_numpy()] = nearest["landmark_id"].to_numpy()
-    similarity[row, nearest["place"].to_numpy()] = nearest["similarity"].to_numpy()
+    return votes_of(nearest, k)
+
+
+def votes_of(voters: pl.DataFrame, k: int) -> pl.DataFrame:
+    """Return the votes (tables.VOTES, by image id) by the `k` nearest of `voters` (tables.VOTERS).
+
+    A photo with fewer voters is voted for by those it has; its confidence is still their sum / k. Raises
+    InputError for k < 1.
+    """
+    image_ids, similarity, landmarks = nearest_voters(voters, k)
     landmark, confidence = vote(similarity, landmarks)
-    image_ids = nearest["image_id"].filter(pl.Series(first))
     frame = pl.DataFrame({"image_id": image_ids, "landmark_id": landmark, "confidence": confidence})
     return VOTES.conform(frame, "votes")
+
+
+def nearest_voters(voters: pl.DataFrame, k: int) -> tuple[pl.Series, NDArray[np.float32], NDArray[np.int64]]:
+    """Return the photos of `voters` by id, with similarity float32 and landmark int64 of their k nearest, (m, k).
+
+    `voters` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has fewer,
+    similarity 0 for its nearest voter's landmark stands in: no sum changes. Raises InputError for k < 1.
+    """
+    if k < 1:
+        raise InputError(f"k is {k}; at least one train photo must vote.")
+    nearest = voters.filter(pl.col("rank") <= k).sort("image_id", "rank")
+    place = nearest["rank"].to_numpy() - 1
+    row = np.cumsum(place == 0) - 1
+    landmarks = np.repeat(nearest["landmark_id"].to_numpy()[place == 0][:, None], k, axis=1)
+    similarity = np.zeros(landmarks.shape, dtype=np.float32)
+    landmarks[row, place] = nearest["landmark_id"].to_numpy()
+    similarity[row, place] = nearest["similarity"].to_numpy()
+    return nearest["image_id"].filter(pl.Series(place == 0)), similarity, landmarks
 
 
 @njit(cache=True, nogil=True)

@@ -1,0 +1,100 @@
+"""The train photos nearest to a photo, with their landmarks: what votes and soft re-ranking are made of."""
+
+import numpy as np
+import polars as pl
+
+from landmark_dag.errors import InputError
+from landmark_dag.retrieval.embeddings import Embeddings, check_same_model, concatenate
+from landmark_dag.retrieval.knn import nearest
+from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
+from landmark_dag.tables import VOTERS, VOTES
+
+NEAREST_DISTANCE = 1e-3
+"""Smallest distance that makes a confidence, its inverse: photos closer are the same."""
+
+
+def voter_table(
+    photos: Embeddings,
+    train: Embeddings,
+    cleaned: pl.DataFrame,
+    settings: TrainNeighbourSettings,
+    device: str = "cpu",
+) -> pl.DataFrame:
+    """Return the nearest photos of `cleaned` (tables.VOTERS, by image id, then rank) of each of `photos`.
+
+    `cleaned` (tables.CLEANED_DATASET) names the train photos that vote, and their landmarks; ties of similarity
+    go by train id ascending. With fewer than `settings.count` of them a photo has all. Raises InputError for
+    embeddings of two models, for a cleaned photo without embedding, and when no train photo is left to vote.
+    """
+    check_same_model(photos, train)
+    if cleaned.is_empty():
+        raise InputError(
+            "No train photo is left to vote: the cleaned dataset is empty; loosen min_inliers or min_verified."
+        )
+    photos = concatenate([photos])
+    known = pl.DataFrame({"image_id": train.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
+    voters = cleaned.select("image_id", "landmark_id").join(known, on="image_id", how="left").sort("image_id")
+    missing = voters.filter(pl.col("row").is_null())
+    if len(missing):
+        raise InputError(
+            f"Photo {missing['image_id'][0]} of the cleaned dataset has no embedding; embed all train photos."
+        )
+    similarity, positions = nearest(
+        photos.vectors, train.vectors[voters["row"].to_numpy()], settings.count, device=device
+    )
+    count, length = positions.shape
+    frame = pl.DataFrame(
+        {
+            "image_id": pl.Series(photos.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
+            "rank": np.tile(np.arange(1, length + 1), count),
+            "train_id": voters["image_id"].gather(positions.ravel()),
+            "landmark_id": voters["landmark_id"].gather(positions.ravel()),
+            "similarity": similarity.ravel(),
+        }
+    )
+    return VOTERS.conform(frame, "the voters")
+
+
+def label_distribution(voters: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:
+    """Return the landmarks of each photo's nearest voters with the sum of their similarities, over k.
+
+    The columns are those of tables.VOTES, several rows a photo.
+    (13th place of the Google Landmark Retrieval Challenge 2021, "Soft Landmark ID Assignment", step 1.)
+    """
+    k = settings.product_k
+    if k < 1:
+        raise InputError(f"product_k is {k}; at least one train photo must make a distribution.")
+    sums = (
+        voters.filter(pl.col("rank") <= k)
+        .sort("image_id", "rank")
+        .group_by("image_id", "landmark_id", maintain_order=True)
+        .agg(confidence=pl.col("similarity").sum() / k)
+    )
+    return VOTES.conform(sums, "the label distribution")
+
+
+def bridge_confidence(voters: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:
+    """Return each photo's nearest landmarks with the confidence that it shows them: bonus + 1 / distance.
+
+    The columns are those of tables.VOTES, up to `bridge_landmarks` rows a photo. A landmark's distance is the mean
+    of 1 - similarity over its `bridge_photos` nearest train photos; one that is not among the voters counts as far
+    as the farthest voter. The nearest landmark (ties: met first) alone has the bonus. (5th place of the Google
+    Landmark Retrieval Challenge 2021; its penalty by photos that show no landmark is left out.)
+    """
+    photos, landmarks = settings.bridge_photos, settings.bridge_landmarks
+    if photos < 1 or landmarks < 1:
+        raise InputError(f"No bridge has {landmarks} landmarks of {photos} photos; each must be 1 or more.")
+    near = pl.col("similarity").head(photos)
+    means = (
+        voters.sort("image_id", "rank")
+        .with_columns(farthest=pl.col("similarity").last().over("image_id"))
+        .group_by("image_id", "landmark_id", maintain_order=True)
+        .agg(mean=(near.sum() + (photos - near.len()) * pl.col("farthest").first()) / photos)
+        .with_columns(place=pl.col("mean").rank("ordinal", descending=True).over("image_id"))
+        .filter(pl.col("place") <= landmarks)
+    )
+    distance = (1 - pl.col("mean")).clip(lower_bound=NEAREST_DISTANCE)
+    bonus = pl.when(pl.col("place") == 1).then(settings.bridge_bonus).otherwise(0.0)
+    return VOTES.conform(
+        means.select("image_id", "landmark_id", confidence=1 / distance + bonus), "the bridge confidence"
+    )
