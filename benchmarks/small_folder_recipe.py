@@ -27,7 +27,7 @@ from landmark_dag.training.fit import fit_projection
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized, scaled, size_for
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+from landmark_dag.training.settings import AUGMENTATIONS, NetworkSettings, TrainingSettings
 
 LIST_LENGTH = 30
 
@@ -62,7 +62,7 @@ def extract(locations: list[PhotoLocation], network: EmbeddingNetwork, training:
     views = [
         pass_over(
             lambda photo, size, position, view=view: augmented(
-                photo, size, training.crop, training.brightness, np.random.default_rng([view, position])
+                photo, size, AUGMENTATIONS[training.augmentation], np.random.default_rng([view, position])
             )
         )
         for view in range(training.views)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import distributed, nn
+from torch import nn
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
@@ -56,14 +56,13 @@ def arcface_logits(
 def adacos_scale(cosine: torch.Tensor, class_ids: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Return the next scale of AdaCos, from the present one and this step's cosines (b, classes).
 
-    Under torch.distributed the batches of all processes count as one. Source: Zhang et al., AdaCos: Adaptively
+    Source: Zhang et al., AdaCos: Adaptively
     Scaling Cosine Logits for Effectively Learning Deep Face Representations, CVPR 2019, section 4.2.
     """
     true = cosine.gather(1, class_ids[:, None])
     wrong = (scale * cosine).scatter(1, class_ids[:, None], -math.inf).logsumexp(dim=1)
-    wrong, true = _of_all_processes(wrong), _of_all_processes(true.squeeze(1))
     average = wrong.logsumexp(dim=0) - math.log(len(wrong))
-    angle = true.clamp(-1, 1).acos().quantile(0.5)
+    angle = true.squeeze(1).clamp(-1, 1).acos().quantile(0.5)
     return average / angle.clamp(max=math.pi / 4).cos()
 
 
@@ -149,11 +148,11 @@ class Classifier(nn.Module):
         return weight, torch.searchsorted(chosen, class_ids)
 
     def _sample(self, class_ids: torch.Tensor) -> torch.Tensor:
-        """Return the sorted classes of this step: those of all processes' photos, and others up to the share."""
+        """Return the sorted classes of this step: those of its photos, and others up to the share."""
         classes = len(self.margins)
         draws = np.random.default_rng([self.settings.seed, int(self.step)])
         priority = torch.from_numpy(draws.random(classes)).to(class_ids.device)
-        present = _of_all_processes(class_ids).unique()
+        present = class_ids.unique()
         priority[present] = 2.0
         wanted = max(len(present), round(self.settings.class_share * classes))
         return priority.topk(wanted).indices.sort().values
@@ -179,15 +178,6 @@ class Classifier(nn.Module):
 def _column(margin: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Return one margin, or one for each photo, as a column of the dtype and device of `like`."""
     return torch.as_tensor(margin, dtype=like.dtype, device=like.device).reshape(-1, 1)
-
-
-def _of_all_processes(values: torch.Tensor) -> torch.Tensor:
-    """Return `values` (b,) of every process, in the order of their ranks; just `values` in a single process."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return values
-    gathered = [torch.empty_like(values) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(gathered, values.contiguous())
-    return torch.cat(gathered)
 
 
 def _check(classes: int, settings: TrainingSettings) -> None:

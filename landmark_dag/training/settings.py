@@ -1,9 +1,28 @@
 """Settings of the network and of its training; importing them loads nothing heavy."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from landmark_dag.determining import Only
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The largest random changes of a photo."""
+
+    crop: Annotated[float, "share of each side cut off"] = 0.0
+    shear: Annotated[float, "shear along each axis, degrees"] = 0.0
+    brightness: Annotated[float, "relative change of brightness"] = 0.0
+    contrast: Annotated[float, "relative change of contrast"] = 0.0
+
+
+AUGMENTATIONS: Mapping[str, Augmentation] = {
+    "none": Augmentation(),
+    "soft": Augmentation(crop=0.2, brightness=0.1),
+    "middle": Augmentation(crop=0.3, shear=4.0, brightness=0.1, contrast=0.1),
+}
+"""The values of TrainingSettings.augmentation; soft and middle are those of the paper's authors."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +85,10 @@ class TrainingSettings:
     frozen_batch_norm: Annotated[bool, "the backbone's batch norm keeps its statistics"] = False
     ema_decay: Annotated[float, "decay a step of the moving average of weights that is kept; 0 keeps the last"] = 0.0
     compile: Annotated[bool, "compile the network with torch.compile; it rounds otherwise"] = False
-    crop: Annotated[float, "largest share of a side that the random crop cuts off"] = 0.2
-    brightness: Annotated[float, "largest relative change of brightness"] = 0.1
+    augmentation: Annotated[
+        Literal["none", "soft", "middle"],
+        "soft: crop and brightness; middle: a larger crop, shear, brightness and contrast",
+    ] = "soft"
     seed: Annotated[int, "seed of initial weights, order and augmentation"] = 123456789
     checkpoint_steps: Annotated[int, "steps from one checkpoint to the next; 0 writes none", Only.SPEED] = 1000
 
