@@ -56,8 +56,8 @@ def arcface_logits(
 def adacos_scale(cosine: torch.Tensor, class_ids: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Return the next scale of AdaCos, from the present one and this step's cosines (b, classes).
 
-    Source: Zhang et al., AdaCos: Adaptively
-    Scaling Cosine Logits for Effectively Learning Deep Face Representations, CVPR 2019, section 4.2.
+    Source: Zhang et al., AdaCos: Adaptively Scaling Cosine Logits for Effectively Learning Deep Face
+    Representations, CVPR 2019, section 4.2.
     """
     true = cosine.gather(1, class_ids[:, None])
     wrong = (scale * cosine).scatter(1, class_ids[:, None], -math.inf).logsumexp(dim=1)

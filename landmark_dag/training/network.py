@@ -101,10 +101,16 @@ class EmbeddingNetwork(nn.Module):
 
     def pooled(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the pooled features (b, channels), float32, of photos (b, 3, h, w), RGB from 0 to 255."""
-        pixels = photos.to(torch.float32, memory_format=torch.channels_last)
-        device = photos.device.type
-        with torch.autocast(device, torch.bfloat16, enabled=fast_in_bfloat16(photos.device)):
-            features = self.backbone.forward_features((pixels - self.mean) / self.std)
+        with torch.autocast(photos.device.type, torch.bfloat16, enabled=fast_in_bfloat16(photos.device)):
+            features = self.backbone.forward_features(self.pixels(photos))
+        return self.pool(features)
+
+    def pixels(self, photos: torch.Tensor) -> torch.Tensor:
+        """Return what the backbone is given for photos as in `pooled`: float32, normalised as it was trained."""
+        return (photos.to(torch.float32, memory_format=torch.channels_last) - self.mean) / self.std
+
+    def pool(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the pooled features of the backbone's map or tokens."""
         pooled = self.pooling(self._by_position(features))
         return functional.normalize(pooled) if self.normalise_pooled else pooled
 
