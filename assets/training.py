@@ -19,7 +19,7 @@ _TRAINED_MODEL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
     group_name="training",
     kinds={"pytorch", "safetensors"},
     owners=OWNERS,
-    code_version="1",
+    code_version="2",
     **GPU,
 )
 def trained_model(
@@ -27,7 +27,8 @@ def trained_model(
 ) -> dg.MaterializeResult:
     """The network that embeds photos: weights, configuration, history and curves."""
     from landmark_dag.evaluation.pictures import training_curve
-    from landmark_dag.training.train import train_model
+    from landmark_dag.training.photo_tables import cleaned_photos
+    from landmark_dag.training.train import TrainingJob, train
 
     network, training = config.network.settings(), config.training.settings()
 
@@ -35,10 +36,12 @@ def trained_model(
         manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
         cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
         folder = Path(store.root) / "models" / version
-        fingerprint, history = train_model(
-            folder, manifest, cleaned, network, training, accelerator.torch_device(), context.log.info
-        )
+        checkpoint = folder.with_suffix(".checkpoint")
+        photos, landmarks = cleaned_photos(manifest, cleaned)
+        job = TrainingJob(folder, checkpoint, network, training, accelerator.torch_device(), photos, landmarks)
+        fingerprint, history = train(job, on_epoch=context.log.info)
         store.write_record(path, version, {"folder": str(folder.relative_to(store.root))})
+        checkpoint.unlink(missing_ok=True)
         curves = {f"{value} curve": picture_metadata(training_curve(history, value)) for value in _CURVES}
         return {"model": fingerprint, "photos": cleaned.height, **history[-1], **curves}
 

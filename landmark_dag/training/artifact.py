@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.fit import History
+from landmark_dag.training.history import History
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.settings import NetworkSettings
 

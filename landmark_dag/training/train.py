@@ -1,42 +1,84 @@
-"""From tables to a trained model: the cleaned photos, in one order, to the folder that holds the network."""
+"""From photos to a trained model: all stages, resumable, to the folder that holds the network."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import polars as pl
+import torch
 
-from landmark_dag.errors import InputError
-from landmark_dag.photos.manifest import locations_of
+from landmark_dag.determining import determining
 from landmark_dag.training.artifact import save_model
-from landmark_dag.training.fit import History, fit
+from landmark_dag.training.checkpoint import Checkpoint
+from landmark_dag.training.distributed import SINGLE, Ranks
+from landmark_dag.training.fit import LabelledPhotos, Progress, fit
+from landmark_dag.training.history import History, OnEpoch
 from landmark_dag.training.network import build_network
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 
 
-def train_model(
-    folder: Path,
-    manifest: pl.DataFrame,
-    cleaned: pl.DataFrame,
-    network_settings: NetworkSettings,
-    training: TrainingSettings,
-    device: str = "cpu",
-    on_epoch: Callable[[dict[str, float]], None] | None = None,
-) -> tuple[str, History]:
-    """Train on the photos of `cleaned` (tables.CLEANED_DATASET), save to `folder`; return fingerprint and history.
+@dataclass(frozen=True, eq=False)
+class TrainingJob:
+    """All that a training needs, on any host that sees the same files.
 
-    `manifest` (tables.MANIFEST) says where the photos lie. Photos are taken by image id, so that shards and row
-    order change nothing. Raises InputError when nothing is left to train on, or a cleaned photo is not in the
-    manifest, and what `fit` raises.
+    The model goes to `model_folder`; until it is there the training's state is kept in the file `checkpoint`.
+    `first_photos` are those of the first stage, all that are labelled; None where there is no such stage.
     """
-    photos = cleaned.sort("image_id").join(manifest, on="image_id", how="left", maintain_order="left")
-    if photos.is_empty():
-        raise InputError("No photo is left to train on: cleaned_dataset is empty; lower min_inliers or min_verified.")
-    lost = photos.filter(pl.col("path").is_null())
-    if lost.height:
-        raise InputError(
-            f"Cleaned photo {lost['image_id'][0]} is in no manifest of train/photos; materialize cleaned_dataset again."
-        )
-    network = build_network(network_settings, training.seed)
-    history = fit(locations_of(photos), photos["class_id"].to_numpy(), network, training, device, on_epoch)
-    landmarks = dict(cleaned.select("class_id", "landmark_id").unique().sort("class_id").iter_rows())
-    return save_model(folder, network, network_settings, landmarks, history), history
+
+    model_folder: Path
+    checkpoint: Path
+    network: NetworkSettings
+    training: TrainingSettings
+    device: str
+    photos: LabelledPhotos
+    class_landmarks: Mapping[int, int]
+    first_photos: LabelledPhotos | None = None
+
+
+def train(job: TrainingJob, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None) -> tuple[str, History]:
+    """Train, going on from the checkpoint where there is one, and save the model; return fingerprint and history.
+
+    With several processes the one of rank 0 writes checkpoint and model. The checkpoint is left for the caller to
+    remove once it has noted the model. Raises what `build_network` and `fit` raise.
+    """
+    network = build_network(job.network, job.training.seed)
+    checkpoint = Checkpoint(job.checkpoint, _identity(job))
+    state = checkpoint.load()
+    history: History = []
+    for stage, (photos, settings) in enumerate(_stages(job), start=1):
+        if state and state["stage"] > stage:
+            continue
+        progress = Progress(stage, history, checkpoint, on_epoch, ranks)
+        history = fit(photos, network, settings, job.device, progress)
+    return save_model(job.model_folder, network, job.network, job.class_landmarks, history), history
+
+
+def _stages(job: TrainingJob) -> list[tuple[LabelledPhotos, TrainingSettings]]:
+    """Return the photos and settings of every stage."""
+    stages = [(job.photos, job.training)]
+    if job.first_photos and job.training.first_stage_epochs:
+        first = replace(job.training, epochs=job.training.first_stage_epochs, final_epochs=0)
+        stages.insert(0, (job.first_photos, first))
+    return stages
+
+
+def _identity(job: TrainingJob) -> dict[str, Any]:
+    """Return what tells this training from every other, by the name an error calls it."""
+    return {
+        "class map": _digest(sorted(job.class_landmarks.items())),
+        "photos": _digest([_content(photos) for photos, _ in _stages(job)]),
+        **{f"network setting {name}": value for name, value in asdict(job.network).items()},
+        **{f"training setting {name}": value for name, value in determining(job.training).items()},
+        "version of torch": str(torch.__version__),
+    }
+
+
+def _content(photos: LabelledPhotos) -> list[Any]:
+    """Return which photos these are, and their classes."""
+    return [[photo.image_id for photo in photos.locations], photos.class_ids.tolist()]
+
+
+def _digest(content: object) -> str:
+    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.training.fit import LabelledPhotos
 
 
 def pattern_photo(landmark: int, photo: int, width: int = 96, height: int = 80) -> np.ndarray:
@@ -32,3 +33,10 @@ def write_photo_set(folder: Path, landmarks: int, photos: int) -> tuple[list[Pho
         for landmark, photo in pairs
     ]
     return locations, np.array([landmark for landmark, _ in pairs])
+
+
+def write_labelled_photos(folder: Path, landmarks: int, photos: int) -> LabelledPhotos:
+    """Write a photo set; return it as photos to train on."""
+    locations, class_ids = write_photo_set(folder, landmarks, photos)
+    sizes = [Image.open(location.path).size for location in locations]
+    return LabelledPhotos(locations, np.array(sizes, np.int32), class_ids.astype(np.int64))

@@ -9,13 +9,11 @@ import torch
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.training.fit import fit
+from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, size_for
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
-from tests.training.photo_sets import write_photo_set
-
-PhotoSet = tuple[list[PhotoLocation], np.ndarray]
+from tests.training.photo_sets import write_labelled_photos
 
 NETWORK = NetworkSettings(backbone="test_resnet", embedding_dim=8, normalise_pooled=True)
 TRAINING = TrainingSettings(
@@ -25,31 +23,35 @@ PROJECTION = replace(TRAINING, trainable="projection", projection_start="whitene
 
 
 @pytest.fixture(scope="module")
-def photo_set(tmp_path_factory: pytest.TempPathFactory) -> PhotoSet:
-    return write_photo_set(tmp_path_factory.mktemp("photos"), landmarks=4, photos=6)
+def photo_set(tmp_path_factory: pytest.TempPathFactory) -> LabelledPhotos:
+    return write_labelled_photos(tmp_path_factory.mktemp("photos"), landmarks=4, photos=6)
 
 
-def fitted(photo_set: PhotoSet, training: TrainingSettings, network: NetworkSettings = NETWORK) -> EmbeddingNetwork:
+def fitted(
+    photo_set: LabelledPhotos, training: TrainingSettings, network: NetworkSettings = NETWORK
+) -> EmbeddingNetwork:
     built = build_network(network, seed=1)
-    fit(*photo_set, built, training)
+    fit(photo_set, built, training)
     return built
 
 
 @pytest.mark.parametrize("training", [TRAINING, PROJECTION], ids=["all", "projection"])
-def test_the_same_photos_and_settings_give_the_same_weights(photo_set: PhotoSet, training: TrainingSettings) -> None:
+def test_the_same_photos_and_settings_give_the_same_weights(
+    photo_set: LabelledPhotos, training: TrainingSettings
+) -> None:
     first, again = (fitted(photo_set, training).state_dict() for _ in range(2))
     assert all(torch.equal(value, again[key]) for key, value in first.items())
 
 
-def test_another_seed_gives_other_weights(photo_set: PhotoSet) -> None:
+def test_another_seed_gives_other_weights(photo_set: LabelledPhotos) -> None:
     first, other = (fitted(photo_set, replace(TRAINING, seed=seed)).state_dict() for seed in (1, 2))
     assert not torch.equal(first["projection.0.weight"], other["projection.0.weight"])
 
 
-def test_training_lowers_the_loss_and_tells_each_epoch(photo_set: PhotoSet) -> None:
+def test_training_lowers_the_loss_and_tells_each_epoch(photo_set: LabelledPhotos) -> None:
     told: list[dict[str, float]] = []
     network = build_network(NETWORK, seed=1)
-    history = fit(*photo_set, network, replace(TRAINING, epochs=8, margin=0.0), on_epoch=told.append)
+    history = fit(photo_set, network, replace(TRAINING, epochs=8, margin=0.0), progress=Progress(on_epoch=told.append))
     assert told == history
     assert [row["epoch"] for row in history] == list(range(1, 9))
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
@@ -58,55 +60,52 @@ def test_training_lowers_the_loss_and_tells_each_epoch(photo_set: PhotoSet) -> N
     assert not network.training
 
 
-def test_a_frozen_backbone_keeps_its_weights_and_statistics(photo_set: PhotoSet) -> None:
+def test_a_frozen_backbone_keeps_its_weights_and_statistics(photo_set: LabelledPhotos) -> None:
     before = build_network(NETWORK, seed=1).backbone.state_dict()
     after = fitted(photo_set, PROJECTION).backbone.state_dict()
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_training_everything_moves_the_backbone(photo_set: PhotoSet) -> None:
+def test_training_everything_moves_the_backbone(photo_set: LabelledPhotos) -> None:
     before = dict(build_network(NETWORK, seed=1).backbone.named_parameters())
     after = dict(fitted(photo_set, TRAINING).backbone.named_parameters())
     assert not any(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_a_whitened_start_projects_photos_to_length_one_on_average(photo_set: PhotoSet) -> None:
+def test_a_whitened_start_projects_photos_to_length_one_on_average(photo_set: LabelledPhotos) -> None:
     network = build_network(replace(NETWORK, batch_norm=False), seed=1)
-    still = replace(PROJECTION, epochs=0, views=1, crop=0.0, brightness=0.0)
-    assert fit(*photo_set, network, still) == []
+    still = replace(PROJECTION, epochs=0, views=1, augmentation="none")
+    assert fit(photo_set, network, still) == []
     sizes = photo_sizes(still.square_size, still.long_side)
-    photos = [decoded(location, 1000) for location in photo_set[0]]
+    photos = [decoded(location, 1000) for location in photo_set.locations]
     with torch.inference_mode():
         raw = torch.cat([network(resized(photo, size_for(photo, sizes))[None]) for photo in photos])
     assert raw.norm(dim=1).mean().item() == pytest.approx(1, abs=0.02)
     assert raw.mean(dim=0).norm().item() < 0.02
 
 
-def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(photo_set: PhotoSet) -> None:
+def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(photo_set: LabelledPhotos) -> None:
     with pytest.raises(InputError, match=r"step \d+ \(learning rate .*e\+"):
         fitted(photo_set, replace(TRAINING, loss="softmax", learning_rate=1e30, classifier_learning_rate=1e30))
 
 
-def test_one_landmark_is_refused(photo_set: PhotoSet) -> None:
-    photos, _ = photo_set
+def test_one_landmark_is_refused(photo_set: LabelledPhotos) -> None:
     with pytest.raises(InputError, match=r"1 landmark.*at least 2"):
-        fit(photos[:6], np.zeros(6, np.int64), build_network(NETWORK, 1), TRAINING)
+        replace(photo_set, class_ids=np.zeros(24, np.int64))
 
 
-def test_class_ids_with_a_gap_are_refused(photo_set: PhotoSet) -> None:
-    photos, class_ids = photo_set
+def test_class_ids_with_a_gap_are_refused(photo_set: LabelledPhotos) -> None:
     with pytest.raises(InputError, match="without gaps"):
-        fit(photos, np.where(class_ids == 3, 7, class_ids), build_network(NETWORK, 1), TRAINING)
+        replace(photo_set, class_ids=np.where(photo_set.class_ids == 3, 7, photo_set.class_ids))
 
 
-def test_a_photo_that_is_gone_is_named(photo_set: PhotoSet, tmp_path: Path) -> None:
-    photos, class_ids = photo_set
+def test_a_photo_that_is_gone_is_named(photo_set: LabelledPhotos, tmp_path: Path) -> None:
     gone = PhotoLocation("lost", str(tmp_path / "lost.jpg"), 0, 10)
     with pytest.raises(InputError, match="lost"):
-        fit([gone, *photos[1:]], class_ids, build_network(NETWORK, 1), TRAINING)
+        fit(replace(photo_set, locations=[gone, *photo_set.locations[1:]]), build_network(NETWORK, 1), TRAINING)
 
 
-def test_the_global_random_state_and_the_choice_of_algorithms_stay_as_they_were(photo_set: PhotoSet) -> None:
+def test_the_global_random_state_and_the_choice_of_algorithms_stay_as_they_were(photo_set: LabelledPhotos) -> None:
     before = torch.random.get_rng_state()
     fitted(photo_set, PROJECTION)
     assert torch.equal(before, torch.random.get_rng_state())

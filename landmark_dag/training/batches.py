@@ -1,0 +1,103 @@
+"""The plan of batches: which photos every step of a training sees, known before any photo is read."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landmark_dag.errors import InputError
+from landmark_dag.training.draws import ORDER, generator
+from landmark_dag.training.preprocessing import ASPECT_BORDERS
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedBatch:
+    """Photos of one aspect bucket, seen together.
+
+    `step` (from 0) is the step of the optimizer that their gradient goes to, `epoch` counts from 0, and
+    `positions` are int64. `share` is the batch's part of the step's photos; `ends_step` marks its last batch.
+    """
+
+    step: int
+    epoch: int
+    bucket: int
+    positions: NDArray[np.int64]
+    share: float
+    ends_step: bool
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPlan:
+    """Every batch of a training: each photo once an epoch, in an order of the epoch's own.
+
+    `buckets` holds each photo's bucket. A step is `accumulation` batches, fewer at an epoch's end.
+    """
+
+    buckets: NDArray[np.int64]
+    epochs: int
+    batch_size: int
+    accumulation: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Raise InputError for fewer than two photos in a batch, of which batch norm has no statistics."""
+        if self.batch_size < 2 or len(self.buckets) < 2:
+            raise InputError("Training needs at least 2 photos, and a batch_size of at least 2.")
+        if self.accumulation < 1:
+            raise InputError(f"accumulation is {self.accumulation}; a step needs at least 1 batch.")
+
+    @functools.cached_property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        counts = np.bincount(self.buckets)
+        batches = sum(len(_cuts(int(count), self.batch_size)) for count in counts)
+        return -(-batches // self.accumulation)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the optimizer in all."""
+        return self.epochs * self.steps_per_epoch
+
+    def from_step(self, start: int) -> Iterator[PlannedBatch]:
+        """Yield the batches from step `start` on; none of an earlier epoch is planned for that."""
+        for epoch in range(start // self.steps_per_epoch, self.epochs):
+            yield from (batch for batch in self._epoch(epoch) if batch.step >= start)
+
+    def _epoch(self, epoch: int) -> Iterator[PlannedBatch]:
+        """Yield the batches of an epoch: photos in random order, cut bucket by bucket, batches in random order."""
+        draws = generator(self.seed, ORDER, epoch)
+        order = draws.permutation(len(self.buckets))
+        batches: list[tuple[int, NDArray[np.int64]]] = []
+        for bucket in np.unique(self.buckets):
+            photos = order[self.buckets[order] == bucket]
+            batches += [(int(bucket), part) for part in np.split(photos, _cuts(len(photos), self.batch_size)[1:])]
+        batches = [batches[place] for place in draws.permutation(len(batches))]
+        for step, first in enumerate(range(0, len(batches), self.accumulation), epoch * self.steps_per_epoch):
+            together = batches[first : first + self.accumulation]
+            photos = sum(len(positions) for _, positions in together)
+            for number, (bucket, positions) in enumerate(together, start=1):
+                share = len(positions) / photos
+                yield PlannedBatch(step, epoch, bucket, positions, share, number == len(together))
+
+
+def aspect_buckets(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the bucket, 0 (narrowest) to 4 (widest), of photos of `sizes` (n, 2): width and height, upright.
+
+    A photo that would be alone in its bucket goes to the next bucket with photos, the narrower of two as near:
+    batch norm has no statistics of a single photo.
+    """
+    width, height = np.asarray(sizes, np.float64).reshape(-1, 2).T
+    buckets = np.searchsorted(ASPECT_BORDERS, width / height).astype(np.int64)
+    for alone in np.flatnonzero(np.bincount(buckets) == 1):
+        others = np.setdiff1d(buckets, alone)
+        if others.size and (buckets == alone).sum() == 1:
+            buckets[buckets == alone] = others[np.argmin(np.abs(others - alone))]
+    return buckets
+
+
+def _cuts(photos: int, batch_size: int) -> list[int]:
+    """Return where batches begin among `photos` photos; a single one left over joins the batch before it."""
+    cuts = list(range(0, photos, batch_size))
+    return cuts[:-1] if len(cuts) > 1 and photos % batch_size == 1 else cuts

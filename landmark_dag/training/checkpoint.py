@@ -1,0 +1,79 @@
+"""Checkpoints: the whole state of a training in one file, from which a killed training goes on."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from landmark_dag.errors import InputError
+from landmark_dag.files import replacing
+
+FORMAT = 1
+"""Version of the file's layout; a file of another one is refused."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The file that a training writes its state to, and what tells that training from every other.
+
+    `identity` holds text and numbers by name (settings, photos, class map); a file of another identity is refused.
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write `state` (tensors, numbers, text, lists and dicts), whole or not at all.
+
+        Raises InputError when the disk does not take it; the file before stays.
+        """
+        content = {"format": FORMAT, "identity": dict(self.identity), **state}
+        try:
+            with replacing(self.path) as temporary, temporary.open("wb") as file:
+                torch.save(content, file)
+        except (OSError, RuntimeError) as error:  # torch tells a failed write in words of its own
+            reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+            kept = "the one before stays" if self.path.exists() else "there is none before it"
+            raise InputError(
+                f"The checkpoint {self.path} of step {state['step']} cannot be written: {reason}; {kept}. "
+                "Make room on the disk and start again."
+            ) from error
+
+    def load(self) -> dict[str, Any] | None:
+        """Return the state last saved, on the CPU; None where there is none.
+
+        Raises InputError, naming the file, when it is damaged, or of another format or training.
+        """
+        if not self.path.exists():
+            return None
+        try:
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            raise self._unreadable("it holds more than tensors, numbers and text") from error
+        except Exception as error:  # zip, torch and the disk each have their own
+            raise self._unreadable(" ".join(str(error).split()) or type(error).__name__) from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise InputError(f"{self.path} is no checkpoint of format {FORMAT}; delete it to start from the beginning.")
+        difference = _difference(content["identity"], self.identity)
+        if difference:
+            raise InputError(
+                f"{self.path} is the checkpoint of another training: {difference}; "
+                "delete it to start from the beginning."
+            )
+        return content
+
+    def _unreadable(self, reason: str) -> InputError:
+        return InputError(
+            f"{self.path} cannot be read as a checkpoint: {reason}; delete it to start from the beginning."
+        )
+
+
+def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
+    """Tell the first name, in the order of `expected`, whose value differs; '' where none does."""
+    for name in [*expected, *(name for name in found if name not in expected)]:
+        if found.get(name) != expected.get(name):
+            return f"its {name} is {found.get(name)!r}, not {expected.get(name)!r}"
+    return ""
