@@ -4,38 +4,28 @@ A fast product shortlists some more than k index rows for every query; their inn
 float64 and rounded once to float32. A bound on the fast product's error proves that no row outside the
 shortlist belongs into the answer; the few queries it cannot prove are searched again without a cut. Products
 of float16 numbers are multiples of 2^-48, so for vectors of about unit norm their sums in float64 are exact:
-the answer is the correctly rounded one, whatever the device and the blocks.
+the answer is the correctly rounded one, whatever the device, the backend and the blocks.
 """
 
-import contextlib
-import itertools
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from numpy.typing import NDArray
 
+from landmark_dag.cleaning.matching import has_integer_product
 from landmark_dag.errors import InputError
+from landmark_dag.retrieval.knn_float import product_error, rows_above, shortlist_by_faiss, shortlist_by_torch
+from landmark_dag.retrieval.knn_integer import shortlist_by_integers
+from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors, in_threads, number, numbers
 
-Vectors = NDArray[np.float16] | NDArray[np.float32]
+Backend = Literal["auto", "integer", "faiss", "torch"]
 
-
-@dataclass(frozen=True)
-class Blocks:
-    """Rows worked on at a time. Memory grows with them; results do not depend on them."""
-
-    queries: int = 8192
-    index: int = 16384
-    tile_queries: int = 1024
-    tile_index: int = 4096
-
-
-DEFAULT_BLOCKS = Blocks()
-"""For 512 dimensions and k = 100 about 150 MB beside the inputs and the answer."""
+_CANDIDATES_IN_MEMORY = 16_000_000
+_MOST_QUERIES = 16384
+_UNPROVEN_QUERIES = 64
 
 
 def nearest(
@@ -45,16 +35,44 @@ def nearest(
     exclude: NDArray[np.int32] | None = None,
     *,
     device: str = "cpu",
-    blocks: Blocks = DEFAULT_BLOCKS,
+    backend: Backend = "auto",
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return the similarity float32 (q, k') and position int32 (q, k') of every query's nearest index rows.
 
     `queries` (q, d) and `index` (n, d) are float16 or float32 and may be memory-mapped. Similarity is the
     inner product rounded to float32; order: similarity descending, then position ascending. `exclude` int32
     (q,) is a position never returned for that query (-1: none). k' is the smaller of k and the most rows that
-    any query may get; a query that may get fewer has similarity -inf and position -1 after them. Raises
-    InputError for k < 1, differing dimensions, an empty index, or a vector that is not finite.
+    any query may get; a query that may get fewer has similarity -inf and position -1 after them.
+
+    `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
+    has instructions for them, else faiss (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB,
+    an accelerator 65,536 index rows and their scores for 16,384 queries.
+
+    Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
+    that this machine or device has not.
     """
+    _check(queries, index, k)
+    exclude = np.full(len(queries), -1, np.int32) if exclude is None else exclude.astype(np.int32, copy=False)
+    k = min(k, len(index) - int((exclude >= 0).all() and len(exclude) > 0))
+    similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
+    positions = np.full((len(queries), k), -1, dtype=np.int32)
+    on_device = torch.device(device)
+    chosen = _backend(backend, on_device)
+    largest = _largest_norm(index, "index")
+    _largest_norm(queries, "query")
+    wanted = min(len(index), k + int((exclude >= 0).any()))
+    block = max(1, min(_MOST_QUERIES, _CANDIDATES_IN_MEMORY // (4 * wanted + 512)))
+    for start in range(0, len(queries), block) if k else ():
+        rows = slice(start, start + block)
+        shortlist = _shortlist(chosen, queries[rows], index, wanted, on_device)
+        similarity[rows], positions[rows] = _answer(
+            shortlist, queries[rows], index, exclude[rows], k, largest, on_device
+        )
+    return similarity, positions
+
+
+def _check(queries: Vectors, index: Vectors, k: int) -> None:
+    """Raise InputError unless there is something to search for and to search in."""
     if k < 1:
         raise InputError(f"k is {k}; at least one neighbour must be asked for.")
     if queries.shape[1] != index.shape[1]:
@@ -63,255 +81,138 @@ def nearest(
         )
     if not 0 < len(index) < 2**31:
         raise InputError(f"The index holds {len(index)} photos; it must hold at least one and under 2^31.")
-    exclude = np.full(len(queries), -1, np.int32) if exclude is None else exclude.astype(np.int32, copy=False)
-    k = min(k, len(index) - int((exclude >= 0).all() and len(exclude) > 0))
-    similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    positions = np.full((len(queries), k), -1, dtype=np.int32)
-    largest = max(norms.max(initial=0) for norms in _norms(index, "index", blocks.index))
-    first = 0
-    with _full_precision():
-        for norms in _norms(queries, "query", blocks.queries) if k else ():
-            rows = slice(first, first + len(norms))
-            error = _product_error(queries.shape[1]) * norms * largest
-            similarity[rows], positions[rows] = _search(
-                queries[rows], index, k, exclude[rows], error, torch.device(device), blocks
-            )
-            first += len(norms)
-    return similarity, positions
 
 
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Keep torch from rounding the factors of a float32 product, which the error bound does not allow."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+def _backend(backend: Backend, device: torch.device) -> Backend:
+    """Return the backend to use; raises InputError for one that does not work here."""
+    if backend == "auto":
+        if device.type != "cpu":
+            return "torch"
+        return "integer" if has_integer_product() else "faiss"
+    if backend != "torch" and device.type != "cpu":
+        raise InputError(f"The kNN backend {backend} works on a CPU, not on {device}; choose torch or auto.")
+    if backend == "integer" and not has_integer_product():
+        raise InputError("This processor has no instructions for 8-bit products (VNNI); choose faiss or auto.")
+    return backend
 
 
-def _norms(vectors: Vectors, what: str, block: int) -> Iterator[NDArray[np.float64]]:
-    """Yield the norms of each block of rows; raises InputError for a row that is not finite."""
-    for first in range(0, len(vectors), block):
-        rows = _float32(vectors[first : first + block]).numpy()
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64, casting="same_kind"))
-        bad = np.flatnonzero(~np.isfinite(norms))
-        if len(bad):
-            raise InputError(f"Row {first + int(bad[0])} of the {what} vectors is not finite; embed its photo again.")
-        yield norms
+def _largest_norm(vectors: Vectors, what: str) -> float:
+    """Return the largest norm of a row; raises InputError for a row that is not finite."""
+    threads = torch.get_num_threads()
+    norms = np.empty(len(vectors))
+    with ThreadPoolExecutor(threads) as pool:
+        limit = float(np.finfo(vectors.dtype).max)
+        in_threads(pool, threads, len(vectors), _row_norms, numbers(vectors), limit, norms)
+    bad = np.flatnonzero(np.isnan(norms))
+    if len(bad):
+        raise InputError(f"Row {bad[0]} of the {what} vectors is not finite; embed its photo again.")
+    return float(norms.max(initial=0))
 
 
-def _product_error(dimensions: int) -> float:
-    """Bound |fast - exact| / (|q| |x|) of a float32 product summed in any order, and of rounding the exact.
+def _shortlist(backend: Backend, queries: Vectors, index: Vectors, k: int, device: torch.device) -> Shortlist:
+    if backend == "integer":
+        return shortlist_by_integers(queries, index, k)
+    if backend == "faiss":
+        return shortlist_by_faiss(queries, index, k)
+    return shortlist_by_torch(queries, index, k, device)
 
-    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1: d u / (1 - d u) with
-    u = 2^-24; twice that covers the norms' own rounding.
-    """
-    return 2 * (dimensions + 2) * 2.0**-24
 
-
-def _search(
+def _answer(
+    shortlist: Shortlist,
     queries: Vectors,
     index: Vectors,
-    k: int,
     exclude: NDArray[np.int32],
-    error: NDArray[np.float64],
+    k: int,
+    largest: float,
     device: torch.device,
-    blocks: Blocks,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Search one block of queries; `error` float64 (q,) bounds the fast product's error for each."""
-    size = min(len(index), k + max(16, k // 8))
-    shortlist = _shortlist_by_scan if device.type == "cpu" else _shortlist_by_sort
-    candidates, cut = shortlist(_float32(queries, device), index, size, blocks)
-    similarity, positions = _rescore(queries, index, candidates, exclude, k)
+    """Return the exact answer of queries from their shortlist, after searching again for those it does not prove."""
+    similarity, positions = _ranked(shortlist, queries, index, exclude, k, largest)
     with np.errstate(invalid="ignore"):
-        proven = (cut == -np.inf) | (similarity[:, -1] > cut + error)
-    for rows in np.array_split(np.flatnonzero(~proven), max(1, -(-int((~proven).sum()) // 64))):
-        if len(rows):
-            floor = similarity[rows, -1] - error[rows]
-            found = _candidates_above(_float32(queries[rows], device), index, floor, blocks.index)
-            for row, row_candidates in zip(rows, found, strict=True):
-                one = slice(row, row + 1)
-                similarity[one], positions[one] = _rescore(queries[one], index, row_candidates[None], exclude[one], k)
+        proven = (shortlist.cut == -np.inf) | (similarity[:, -1] > shortlist.cut + shortlist.error)
+    unproven = np.flatnonzero(~proven)
+    slack = product_error(queries.shape[1]) * largest
+    for rows in (unproven[i : i + _UNPROVEN_QUERIES] for i in range(0, len(unproven), _UNPROVEN_QUERIES)):
+        some = queries[rows]
+        floor = similarity[rows, -1] - slack * np.linalg.norm(some.astype(np.float64), axis=1)
+        again = rows_above(some, index, floor, device)
+        similarity[rows], positions[rows] = _ranked(again, some, index, exclude[rows], k, largest)
     return similarity, positions
 
 
-def _float32(vectors: Vectors, device: torch.device | str = "cpu") -> torch.Tensor:
-    """Return a float32 tensor of `vectors` on `device`."""
-    with np.errstate(all="ignore"):
-        return torch.from_numpy(np.array(vectors)).to(device).float()
-
-
-def _shortlist_by_scan(
-    queries: torch.Tensor, index: Vectors, size: int, blocks: Blocks
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return `size` candidates int32 (q, size) of every query on a CPU, and the cut float32 (q,).
-
-    No row outside the candidates has a fast product above the cut; -inf where there is no row outside.
-    Scores are compared with the running cut as tiles of the product come, and kept where they exceed it.
-    """
-    count = len(queries)
-    scores = np.empty((count, 2 * size), dtype=np.float32)
-    positions = np.empty((count, 2 * size), dtype=np.int32)
-    kept = np.zeros(count, dtype=np.int64)
-    cut = np.full(count, -np.inf, dtype=np.float32)
-    tile = torch.empty(blocks.tile_queries * blocks.tile_index)
-    threads = torch.get_num_threads()
-    with ThreadPoolExecutor(threads) as pool:
-        for block in range(0, len(index), blocks.index):
-            rows = _float32(index[block : block + blocks.index])
-            for x in range(0, len(rows), blocks.tile_index):
-                part = rows[x : x + blocks.tile_index].T
-                for q in range(0, count, blocks.tile_queries):
-                    some = queries[q : q + blocks.tile_queries]
-                    product = tile[: len(some) * part.shape[1]].view(len(some), part.shape[1])
-                    torch.mm(some, part, out=product)
-                    target = (scores[q:], positions[q:], kept[q:], cut[q:])
-                    _in_threads(pool, threads, len(some), _scan, product.numpy(), block + x, size, *target)
-        _in_threads(pool, threads, count, _compact, scores, positions, kept, cut, size)
-    return positions[:, :size].copy(), cut
-
-
-def _in_threads(
-    pool: ThreadPoolExecutor, threads: int, count: int, function: Callable[..., None], *arguments: object
-) -> None:
-    """Call `function(first, last, *arguments)` on `threads` parts of range(count) at once."""
-    bounds = np.linspace(0, count, threads + 1).astype(int).tolist()
-    calls = [pool.submit(function, *part, *arguments) for part in itertools.pairwise(bounds)]
-    for call in calls:
-        call.result()
-
-
-@njit(cache=True, nogil=True)
-def _compact_row(scores, positions, count, size):  # type: ignore[no-untyped-def]
-    """Keep the `size` largest of `count` scores in place; return the smallest kept."""
-    smallest = np.partition(scores[:count], count - size)[count - size]
-    ties = size - np.sum(scores[:count] > smallest)
-    write = 0
-    for read in range(count):
-        tied = scores[read] == smallest
-        if scores[read] > smallest or (tied and ties > 0):
-            scores[write], positions[write] = scores[read], positions[read]
-            write += 1
-            ties -= tied
-    return smallest
-
-
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _scan(first, last, product, first_position, size, scores, positions, kept, cut):  # type: ignore[no-untyped-def]
-    """Collect the scores of `product[first:last]` above each row's cut; raise the cut when a row is full."""
-    step = 64
-    for row in range(first, last):
-        for start in range(0, product.shape[1], step):
-            end = min(start + step, product.shape[1])
-            largest = product[row, start]
-            for column in range(start + 1, end):
-                largest = max(largest, product[row, column])
-            if largest <= cut[row]:
-                continue
-            for column in range(start, end):
-                if product[row, column] > cut[row]:
-                    scores[row, kept[row]] = product[row, column]
-                    positions[row, kept[row]] = first_position + column
-                    kept[row] += 1
-                    if kept[row] == scores.shape[1]:
-                        cut[row] = _compact_row(scores[row], positions[row], kept[row], size)
-                        kept[row] = size
-
-
-@njit(cache=True, nogil=True)
-def _compact(first, last, scores, positions, kept, cut, size):  # type: ignore[no-untyped-def]
-    """Keep each row's `size` largest scores; raise its cut when any had to go."""
-    for row in range(first, last):
-        if kept[row] > size:
-            cut[row] = _compact_row(scores[row], positions[row], kept[row], size)
-
-
-def _shortlist_by_sort(
-    queries: torch.Tensor, index: Vectors, size: int, blocks: Blocks
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Do what `_shortlist_by_scan` does, with the device's own selection: for a GPU."""
-    best = queries.new_empty((len(queries), 0))
-    positions = torch.empty((len(queries), 0), dtype=torch.int32, device=queries.device)
-    for first in range(0, len(index), blocks.index):
-        product = queries @ _float32(index[first : first + blocks.index], queries.device).T
-        scores, columns = product.topk(min(size, product.shape[1]), dim=1, sorted=False)
-        best = torch.cat([best, scores], dim=1)
-        positions = torch.cat([positions, (columns + first).int()], dim=1)
-        best, columns = best.topk(min(size, best.shape[1]), dim=1, sorted=False)
-        positions = positions.gather(1, columns)
-    cut = best.amin(dim=1) if size < len(index) else torch.full_like(best[:, 0], -torch.inf)
-    return positions.cpu().numpy(), cut.cpu().numpy()
-
-
-def _candidates_above(
-    queries: torch.Tensor, index: Vectors, floor: NDArray[np.float64], block: int
-) -> list[NDArray[np.int32]]:
-    """Return, for every query, all index rows whose fast product is at least its `floor` float64 (q,)."""
-    found: list[list[NDArray[np.int64]]] = [[] for _ in floor]
-    for first in range(0, len(index), block):
-        product = (queries @ _float32(index[first : first + block], queries.device).T).cpu().numpy()
-        for row, scores in enumerate(product):
-            found[row].append(np.flatnonzero(scores >= floor[row]) + first)
-    return [np.concatenate(parts).astype(np.int32) for parts in found]
-
-
-def _rescore(
-    queries: Vectors, index: Vectors, candidates: NDArray[np.int32], exclude: NDArray[np.int32], k: int
+def _ranked(
+    shortlist: Shortlist, queries: Vectors, index: Vectors, exclude: NDArray[np.int32], k: int, largest: float
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the k best of `candidates` int32 (q, c) by exact similarity, then position."""
+    """Return the k best of each query's shortlist by exact similarity, then position."""
     similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
     positions = np.full((len(queries), k), -1, dtype=np.int32)
-    candidates = np.sort(candidates, axis=1)
-    exact = np.empty(candidates.shape, dtype=np.float32)
+    slack = 2 * product_error(queries.shape[1]) * largest
     threads = torch.get_num_threads()
+    candidates = shortlist.positions, shortlist.counts
     with ThreadPoolExecutor(threads) as pool:
-        numbers = _numbers(queries), _numbers(index)
-        _in_threads(pool, threads, len(queries), _products, *numbers, candidates, exact)
-    exact[candidates == exclude[:, None]] = -np.inf
-    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
-    similarity[:, : order.shape[1]] = np.take_along_axis(exact, order, axis=1)
-    positions[:, : order.shape[1]] = np.take_along_axis(candidates, order, axis=1)
-    positions[similarity == -np.inf] = -1
+        in_threads(
+            pool, threads, len(queries), _rank_rows, numbers(queries), numbers(index), *candidates, exclude, slack,
+            similarity, positions,
+        )  # fmt: skip
     return similarity, positions
-
-
-def _numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:
-    """Return `vectors` as `_number` takes them: Numba knows float32, but float16 only by its bits."""
-    return vectors.view(np.uint16) if vectors.dtype == np.float16 else vectors.astype(np.float32, copy=False)
-
-
-def _number(value: np.uint16 | np.float32) -> float:
-    """Return the number that the bits of a finite float16, or a float32, stand for."""
-    return float(value.view(np.float16) if isinstance(value, np.uint16) else value)
-
-
-@overload(_number)
-def _compile_number(value):  # type: ignore[no-untyped-def]
-    if not isinstance(value, types.Integer):
-        return lambda value: value
-
-    def from_bits(value):  # type: ignore[no-untyped-def]
-        # The bits moved into a float32's places are the number times 2^-112, subnormal ones included.
-        bits = np.uint32(value)
-        sign = (bits & np.uint32(0x8000)) << np.uint32(16)
-        rest = (bits & np.uint32(0x7FFF)) << np.uint32(13)
-        return np.uint32(sign | rest).view(np.float32) * np.float32(2.0**112)
-
-    return from_bits
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _products(first, last, queries, index, candidates, exact):  # type: ignore[no-untyped-def]
-    """Fill exact[first:last] with the inner products of each query and its candidates, summed in float64."""
-    query = np.empty(queries.shape[1], np.float64)
+def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-def]
+    """Fill norms[first:last] with the lengths of the rows; NaN for a row of which a number exceeds `limit`."""
     for row in range(first, last):
+        total, finite = 0.0, True
+        for dimension in range(vectors.shape[1]):
+            value = np.float64(number(vectors[row, dimension]))
+            total += value * value
+            finite &= abs(value) <= limit
+        norms[row] = np.sqrt(total) if finite else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _rank_rows(  # type: ignore[no-untyped-def]
+    first, last, queries, index, candidates, counts, exclude, slack, similarity, positions
+):
+    """Fill rows `first` to `last` of the answer with the best of their candidates."""
+    k = similarity.shape[1]
+    fast = np.empty(candidates.shape[1], np.float32)
+    query = np.empty(queries.shape[1], np.float32)
+    for row in range(first, last):
+        length = 0.0
         for dimension in range(len(query)):
-            query[dimension] = _number(queries[row, dimension])
-        for candidate in range(candidates.shape[1]):
-            position = candidates[row, candidate]
-            total = 0.0
-            for dimension in range(len(query)):
-                total += query[dimension] * np.float64(_number(index[position, dimension]))
-            exact[row, candidate] = total
+            query[dimension] = number(queries[row, dimension])
+            length += np.float64(query[dimension]) ** 2
+        some = np.sort(candidates[row, : counts[row]])
+        some = some[some != exclude[row]]
+        floor = -np.inf
+        if len(some) > k:
+            for candidate in range(len(some)):
+                fast[candidate] = _product32(query, index, some[candidate])
+            kth = np.partition(fast[: len(some)], len(some) - k)[len(some) - k]
+            floor = kth - slack * np.sqrt(length)
+            some = some[fast[: len(some)] >= floor]
+        exact = np.empty(len(some), np.float32)
+        for candidate in range(len(some)):
+            exact[candidate] = _product64(query, index, some[candidate])
+        order = np.argsort(-exact, kind="mergesort")[:k]
+        for rank in range(len(order)):
+            similarity[row, rank] = exact[order[rank]]
+            positions[row, rank] = some[order[rank]]
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _product32(query, index, position):  # type: ignore[no-untyped-def]
+    """Return the inner product of a query and an index row, summed in float32."""
+    total = np.float32(0)
+    for dimension in range(len(query)):
+        total += query[dimension] * number(index[position, dimension])
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _product64(query, index, position):  # type: ignore[no-untyped-def]
+    """Return the inner product of a query and an index row, summed in float64."""
+    total = 0.0
+    for dimension in range(len(query)):
+        total += np.float64(query[dimension]) * np.float64(number(index[position, dimension]))
+    return total

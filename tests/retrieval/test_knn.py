@@ -3,14 +3,30 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval import knn
-from landmark_dag.retrieval.knn import Blocks, nearest
+from landmark_dag.retrieval import knn, knn_float, knn_integer
+from landmark_dag.retrieval.knn import Backend, nearest
 
-SMALL = Blocks(queries=5, index=60, tile_queries=4, tile_index=40)
+BACKENDS: tuple[Backend, ...] = ("integer", "faiss", "torch")
+
+
+@pytest.fixture(autouse=True)
+def integer_products_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The products of integers are the same on a CPU without instructions for them, only slower."""
+    monkeypatch.setattr(knn, "has_integer_product", lambda: True)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knn, "_MOST_QUERIES", 5)
+    monkeypatch.setattr(knn, "_UNPROVEN_QUERIES", 2)
+    monkeypatch.setattr(knn_integer, "NUMBERS", 60 * 3)
+    monkeypatch.setattr(knn_integer, "_TILE_QUERIES", 4)
+    monkeypatch.setattr(knn_integer, "_TILE_INDEX", 40)
+    monkeypatch.setattr(knn_float, "NUMBERS", 60 * 3)
 
 
 def oracle(queries: np.ndarray, index: np.ndarray, k: int, exclude: np.ndarray) -> list[list[tuple[float, int]]]:
@@ -34,7 +50,7 @@ def unit_vectors(count: int, dimensions: int, seed: int, dtype: type = np.float1
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(1, 90),
     st.integers(1, 9),
@@ -42,59 +58,105 @@ def unit_vectors(count: int, dimensions: int, seed: int, dtype: type = np.float1
     st.integers(1, 3),
     st.randoms(use_true_random=False),
     st.sampled_from([np.float16, np.float32]),
+    st.sampled_from(BACKENDS),
 )
-def test_small_integers_with_many_ties_are_ranked_exactly(n, q, k, dimensions, random, dtype) -> None:
+def test_small_integers_with_many_ties_are_ranked_exactly(
+    small_blocks: None, n, q, k, dimensions, random, dtype, backend
+) -> None:
     generator = np.random.default_rng(random.randint(0, 2**32))
     index = generator.integers(-2, 3, (n, dimensions)).astype(dtype)
     queries = generator.integers(-2, 3, (q, dimensions)).astype(dtype)
     exclude = generator.integers(-1, n, q).astype(np.int32)
-    assert pairs(*nearest(queries, index, k, exclude, blocks=SMALL)) == oracle(queries, index, k, exclude)
+    assert pairs(*nearest(queries, index, k, exclude, backend=backend)) == oracle(queries, index, k, exclude)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 @pytest.mark.parametrize("k", [1, 3, 100])
-def test_unit_vectors_are_ranked_exactly_whatever_the_blocks(dtype: type, k: int) -> None:
-    index, queries = unit_vectors(3000, 64, 1, dtype), unit_vectors(40, 64, 2, dtype)
-    found = nearest(queries, index, k)
-    assert pairs(*found) == oracle(queries, index, k, np.full(40, -1))
-    for blocks in (Blocks(27, 1600, 10, 700), Blocks(40, 3000, 40, 3000)):
-        for array, expected in zip(nearest(queries, index, k, blocks=blocks), found, strict=True):
-            np.testing.assert_array_equal(array, expected)
+def test_unit_vectors_are_ranked_exactly_by_every_backend_whatever_the_blocks(
+    monkeypatch: pytest.MonkeyPatch, dtype: type, k: int
+) -> None:
+    index, queries = unit_vectors(3000, 100, 1, dtype), unit_vectors(40, 100, 2, dtype)
+    expected = oracle(queries, index, k, np.full(40, -1))
+    for backend in BACKENDS:
+        assert pairs(*nearest(queries, index, k, backend=backend)) == expected
+    for module, name, size in (
+        (knn, "_MOST_QUERIES", 27),
+        (knn_integer, "NUMBERS", 160_000),
+        (knn_integer, "_TILE_QUERIES", 10),
+        (knn_integer, "_TILE_INDEX", 700),
+        (knn_float, "NUMBERS", 160_000),
+    ):
+        monkeypatch.setattr(module, name, size)
+    for backend in BACKENDS:
+        assert pairs(*nearest(queries, index, k, backend=backend)) == expected
 
 
 def test_reduced_precision_elsewhere_changes_nothing_here() -> None:
     index, queries = unit_vectors(3000, 64, 1), unit_vectors(40, 64, 2)
-    expected = nearest(queries, index, 100)
+    expected = nearest(queries, index, 100, backend="torch")
     torch.set_float32_matmul_precision("medium")
     try:
-        found = nearest(queries, index, 100)
+        found = nearest(queries, index, 100, backend="torch")
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
     assert pairs(*found) == pairs(*expected)
 
 
-def test_repeated_vectors_beyond_the_shortlist_tie_by_position() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_repeated_vectors_beyond_the_shortlist_tie_by_position(small_blocks: None, backend: Backend) -> None:
     index = np.repeat(unit_vectors(3, 16, 3), 400, axis=0)
     generator = np.random.default_rng(4)
     index = index[generator.permutation(len(index))]
     queries = unit_vectors(6, 16, 5)
-    found = pairs(*nearest(queries, index, 5, blocks=SMALL))
+    found = pairs(*nearest(queries, index, 5, backend=backend))
     assert found == oracle(queries, index, 5, np.full(6, -1))
 
 
-@settings(deadline=None, max_examples=50)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_vectors_of_very_different_lengths_and_one_large_coordinate_are_ranked_exactly(backend: Backend) -> None:
+    index = unit_vectors(2000, 48, 7, np.float32) * np.geomspace(1e-3, 30, 2000)[:, None].astype(np.float32)
+    index[::3, 5] = 4
+    index[17] = 0
+    queries = unit_vectors(20, 48, 8, np.float32)
+    queries[3] = 0
+    found = pairs(*nearest(queries, index, 30, backend=backend))
+    assert found == oracle(queries, index, 30, np.full(20, -1))
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 300), st.integers(1, 80), st.integers(1, 1000))
-def test_the_gpu_selection_keeps_what_the_scan_keeps(n: int, size: int, seed: int) -> None:
-    size = min(size, n)
-    index, queries = unit_vectors(n, 8, seed), torch.from_numpy(unit_vectors(4, 8, seed + 1)).float()
-    scanned, scan_cut = knn._shortlist_by_scan(queries, index, size, SMALL)
-    sorted_, sort_cut = knn._shortlist_by_sort(queries, index, size, SMALL)
-    outside = np.sort((queries.numpy() @ index.astype(np.float32).T), axis=1)[:, : n - size]
-    for positions, cut in ((scanned, scan_cut), (sorted_, sort_cut)):
-        assert all(len(set(row)) == size for row in positions.tolist())
-        assert n == size or (outside[:, -1] <= cut + 1e-6).all()
-    np.testing.assert_allclose(scan_cut, sort_cut, atol=1e-6)
+def test_no_row_outside_a_shortlist_exceeds_its_bound(small_blocks: None, n: int, k: int, seed: int) -> None:
+    k = min(k, n)
+    index, queries = unit_vectors(n, 24, seed), unit_vectors(4, 24, seed + 1)
+    exact = queries.astype(np.float64) @ index.astype(np.float64).T
+    for shortlist in (
+        knn_integer.shortlist_by_integers(queries, index, k),
+        knn_float.shortlist_by_faiss(queries, index, k),
+        knn_float.shortlist_by_torch(queries, index, k, torch.device("cpu")),
+    ):
+        for row in range(4):
+            inside = shortlist.positions[row, : shortlist.counts[row]]
+            outside = np.delete(exact[row], inside)
+            assert len(set(inside.tolist())) == len(inside) >= k
+            assert (outside <= shortlist.cut[row] + shortlist.error[row]).all()
+            assert len(outside) == 0 or shortlist.cut[row] > -np.inf
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_index_of_more_than_2_to_the_31_numbers_is_searched_to_its_last_row(backend: Backend) -> None:
+    """The rows overlap in memory: row i begins at number i, so the stub takes megabytes."""
+    dimensions, rows = 4096, 530_000
+    memory = np.random.default_rng(1).normal(size=rows + dimensions).astype(np.float16)
+    index = np.lib.stride_tricks.sliding_window_view(memory, dimensions)[:rows]
+    assert index.size > 2**31
+    wanted = np.array([3, rows // 2 + 1, rows - 1])
+    similarity, positions = nearest(np.ascontiguousarray(index[wanted]), index, 5, backend=backend)
+    assert positions[:, 0].tolist() == wanted.tolist()
+    for row, position in enumerate(wanted):
+        exact = index[positions[row]].astype(np.float64) @ index[position].astype(np.float64)
+        np.testing.assert_allclose(similarity[row], exact, rtol=1e-6)
 
 
 def test_a_query_excluded_from_a_full_list_ends_with_no_position() -> None:

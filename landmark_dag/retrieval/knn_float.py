@@ -1,0 +1,120 @@
+"""Shortlists from floating-point products: by faiss on a CPU, by torch on an accelerator."""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors
+
+NUMBERS = 2**25
+"""Numbers of the index that are held as floats at a time."""
+
+
+def product_error(dimensions: int) -> float:
+    """Bound |fast - exact| / (|q| |x|) of a float32 product summed in any order, and of rounding the exact.
+
+    Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1: d u / (1 - d u) with
+    u = 2^-24; four times that covers the norms' own rounding, and tensor cores, which cut where others round.
+    """
+    return 4 * (dimensions + 2) * 2.0**-24
+
+
+def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int) -> Shortlist:
+    """Return a shortlist of somewhat more than the `k` nearest index rows (n, d) of each query (q, d), on a CPU."""
+    import faiss
+
+    size = min(len(index), k + max(16, k // 8))
+    rows = np.asarray(queries, np.float32)
+    best, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    largest = 0.0
+    for start, end in _blocks(index):
+        block = np.ascontiguousarray(index[start:end], np.float32)
+        largest = max(largest, float(_norms(block).max()))
+        scores, found = faiss.knn(rows, block, min(size, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
+        best, positions = np.hstack([best, scores]), np.hstack([positions, found + start])
+        if best.shape[1] > size:
+            kept = np.argpartition(-best, size - 1, axis=1)[:, :size]
+            best, positions = (np.take_along_axis(values, kept, axis=1) for values in (best, positions))
+    cut = best.min(axis=1) if size < len(index) else np.full(len(queries), -np.inf)
+    return _shortlist(positions, cut, rows, largest)
+
+
+def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, device: torch.device) -> Shortlist:
+    """Return what `shortlist_by_faiss` does, by products and selection on `device`.
+
+    On CUDA, float16 vectors are multiplied as they are, by tensor cores that sum in float32.
+    """
+    size = min(len(index), k + max(16, k // 8))
+    rows = _on_device(queries, device)
+    best = torch.empty((len(queries), 0), device=device)
+    positions = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
+    largest = 0.0
+    with _full_precision():
+        for start, end in _blocks(index):
+            block = _on_device(index[start:end], device)
+            largest = max(largest, float(torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).max()))
+            scores, columns = _product(rows, block).topk(min(size, len(block)), dim=1, sorted=False)
+            best, positions = torch.cat([best, scores], dim=1), torch.cat([positions, columns + start], dim=1)
+            best, columns = best.topk(min(size, best.shape[1]), dim=1, sorted=False)
+            positions = positions.gather(1, columns)
+    cut = best.amin(dim=1) if size < len(index) else torch.full_like(best[:, 0], -torch.inf)
+    return _shortlist(positions.cpu().numpy(), cut.cpu().numpy(), np.asarray(queries, np.float32), largest)
+
+
+def rows_above(queries: Vectors, index: Vectors, floor: NDArray[np.float64], device: torch.device) -> Shortlist:
+    """Return, for every query, all index rows whose float32 product is at least its `floor` float64 (q,)."""
+    rows = _on_device(queries, device).float()
+    found: list[list[NDArray[np.int64]]] = [[] for _ in floor]
+    with _full_precision():
+        for start, end in _blocks(index):
+            block = _on_device(index[start:end], device).float()
+            for row, scores in enumerate((rows @ block.T).cpu().numpy()):
+                found[row].append(np.flatnonzero(scores >= floor[row]) + start)
+    counts = np.array([sum(map(len, parts)) for parts in found], np.int64)
+    positions = np.zeros((len(found), max(1, counts.max(initial=1))), np.int32)
+    for row, parts in enumerate(found):
+        positions[row, : counts[row]] = np.concatenate(parts)
+    return Shortlist(positions, counts, np.full(len(found), -np.inf), np.zeros(len(found)))
+
+
+def _shortlist(positions: NDArray[np.int64], cut: NDArray, queries: NDArray[np.float32], largest: float) -> Shortlist:
+    counts = np.full(len(positions), positions.shape[1], np.int64)
+    error = product_error(queries.shape[1]) * _norms(queries) * largest
+    return Shortlist(positions.astype(np.int32), counts, cut.astype(np.float64), error)
+
+
+def _blocks(index: Vectors) -> Iterator[tuple[int, int]]:
+    """Yield the first row and the one after the last of each block of the index."""
+    rows = max(1, NUMBERS // index.shape[1])
+    return ((start, min(start + rows, len(index))) for start in range(0, len(index), rows))
+
+
+def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64, casting="same_kind"))
+
+
+def _on_device(vectors: Vectors, device: torch.device) -> torch.Tensor:
+    """Return `vectors` on `device`: float32, or as they are where the device multiplies them so."""
+    tensor = torch.from_numpy(np.array(vectors)).to(device)
+    return tensor if device.type == "cuda" else tensor.float()
+
+
+def _product(queries: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
+    """Return the products float32 (q, n) of two tensors of one dtype."""
+    if queries.dtype == torch.float32:
+        return queries @ block.T
+    return torch.mm(queries, block.T, out_dtype=torch.float32)
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Keep torch from rounding the factors of a float32 product, which the error bound does not allow."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,62 @@
+"""What the ways of searching share: the shortlist each makes, and rows of float16 for compiled code."""
+
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float16] | NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Shortlist:
+    """Index rows that may be among each query's nearest, and a bound on all others.
+
+    Of `positions` int32 (q, c) the first `counts` int64 (q,) of each row count, in any order. No other index row has
+    a similarity above `cut` + `error`, both float64 (q,); the cut is -inf where there is no other row.
+    """
+
+    positions: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    cut: NDArray[np.float64]
+    error: NDArray[np.float64]
+
+
+def in_threads(
+    pool: ThreadPoolExecutor, threads: int, count: int, function: Callable[..., None], *arguments: object
+) -> None:
+    """Call `function(first, last, *arguments)` on `threads` parts of range(count) at once."""
+    bounds = np.linspace(0, count, threads + 1).astype(int).tolist()
+    calls = [pool.submit(function, *part, *arguments) for part in itertools.pairwise(bounds)]
+    for call in calls:
+        call.result()
+
+
+def numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:
+    """Return `vectors` as `number` takes them: Numba knows float32, but float16 only by its bits."""
+    return vectors.view(np.uint16) if vectors.dtype == np.float16 else vectors.astype(np.float32, copy=False)
+
+
+def number(value: np.uint16 | np.float32) -> float:
+    """Return the number that the bits of a finite float16, or a float32, stand for."""
+    return float(value.view(np.float16) if isinstance(value, np.uint16) else value)
+
+
+@overload(number)
+def _compile_number(value):  # type: ignore[no-untyped-def]
+    if not isinstance(value, types.Integer):
+        return lambda value: value
+
+    def from_bits(value):  # type: ignore[no-untyped-def]
+        # The bits moved into a float32's places are the number times 2^-112, subnormal ones included.
+        bits = np.uint32(value)
+        sign = (bits & np.uint32(0x8000)) << np.uint32(16)
+        rest = (bits & np.uint32(0x7FFF)) << np.uint32(13)
+        return np.uint32(sign | rest).view(np.float32) * np.float32(2.0**112)
+
+    return from_bits
