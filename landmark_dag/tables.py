@@ -150,6 +150,21 @@ CLEANING_GRID = Table(
     ("min_inliers", "min_verified"),
 )
 
+TUNING_TRIALS = Table(
+    "tuning_trials",
+    (
+        Column("trial", pl.String(), "settings tried: name=value,name=value"),
+        Column("map_at_100", pl.Float64(), "mean average precision over the first 100 of held-out photos, percent"),
+        Column("queries", pl.Int32(), "held-out photos that count"),
+        Column("searched", pl.Int32(), "photos searched, of held-out landmarks and others"),
+        Column("loss", pl.Float64(), "loss of the last epoch; null for none", nullable=True),
+        Column("accuracy", pl.Float64(), "accuracy of the last epoch, 0 to 1; null for none", nullable=True),
+        Column("model", pl.String(), "fingerprint of the model"),
+        Column("settings", pl.String(), "all settings of network and training, JSON"),
+    ),
+    ("trial",),
+)
+
 NEIGHBOURS = Table(
     "knn_graph",
     (_query_id, _rank, _index_id, Column("similarity", pl.Float32(), "inner product of the embeddings")),
@@ -199,6 +214,33 @@ RETRIEVAL_METRICS = Table(
         Column("queries", pl.Int32(), "queries that count"),
     ),
     ("step", "usage"),
+)
+
+RERANKING_COMPARISON = Table(
+    "reranking_comparison",
+    (
+        Column("method", pl.String(), "way of ranking; X + sort + insert: the paper's steps on the lists of X"),
+        Column("usage", pl.String(), "Public, Private or all"),
+        Column("map_at_100", pl.Float64(), "mean average precision over the first 100, percent"),
+        Column("low", pl.Float64(), "lower end of its bootstrap interval over queries"),
+        Column("high", pl.Float64(), "upper end of its bootstrap interval over queries"),
+        Column("difference", pl.Float64(), "to sort + insert, points"),
+        Column("difference_low", pl.Float64(), "lower end of its paired bootstrap interval over queries"),
+        Column("difference_high", pl.Float64(), "upper end of its paired bootstrap interval over queries"),
+        Column("queries", pl.Int32(), "queries that count"),
+        Column("seconds", pl.Float64(), "beyond the kNN graph of the queries, all queries together"),
+    ),
+    ("method", "usage"),
+)
+
+RERANKING_SWEEP = Table(
+    "reranking_sweep",
+    (
+        Column("k", pl.Int32(), "nearest train photos that vote"),
+        Column("threshold", pl.Float64(), "query confidence + index confidence must exceed this to insert"),
+        Column("map_at_100", pl.Float64(), "mean average precision over the first 100, percent, all queries"),
+    ),
+    ("k", "threshold"),
 )
 
 RECOGNITION_METRICS = Table(
