@@ -100,3 +100,12 @@ class DistributedSettings:
     processes: Annotated[int, "processes on each host; 0: one for each GPU, or one", Only.SPEED] = 0
     hosts: Annotated[int, "hosts", Only.SPEED] = 1
     rendezvous: Annotated[str, "host:port at which several hosts meet, reachable from each", Only.SPEED] = ""
+
+
+@dataclass(frozen=True)
+class TuningSettings:
+    """How trials of other settings are scored, on landmarks that they are not trained on."""
+
+    held_out: Annotated[float, "share of the cleaned landmarks that are held out"] = 0.2
+    distractors: Annotated[int, "photos trained on, at most, that are searched with the held-out ones"] = 10_000
+    seed: Annotated[int, "seed of the landmarks held out and of the distractors"] = 123456789
