@@ -9,24 +9,30 @@ from landmark_dag.retrieval.graph import Neighbours, filled_up
 from landmark_dag.retrieval.settings import DiffusionSettings
 
 
+def diffusion_sources(queries: Neighbours, settings: DiffusionSettings) -> NDArray[np.int32]:
+    """Return the index positions, ascending, from which any of `queries` is diffused."""
+    starts = queries.positions[:, : settings.query_neighbours]
+    return np.unique(starts[starts >= 0])
+
+
 def diffused_lists(
-    queries: Neighbours, index: Neighbours, limit: int, settings: DiffusionSettings
+    queries: Neighbours, index: Neighbours, reach: NDArray[np.int32], limit: int, settings: DiffusionSettings
 ) -> NDArray[np.int32]:
     """Return every query's list int32 (q, limit) of index positions, -1 where both diffusion and kNN list end.
 
     A query's score of a photo is the sum, over its nearest photos, of similarity ** gamma times what diffuses from
     there; photos of a score above 0 come by it, descending (ties: position ascending), then the query's other
-    neighbours. What diffuses from a photo solves (1 - alpha S) f = e over its `truncation` nearest photos, S being
-    the mutual graph's affinity, normalised on both sides. `index` needs as many neighbours as the settings name,
-    or all there are. (Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017; truncated and per index
+    neighbours. What diffuses from a photo solves (1 - alpha S) f = e over the photos it may reach, S being the
+    mutual graph's affinity, normalised on both sides. `reach` int32 (sources, t) holds, for each of
+    `diffusion_sources`, its `settings.truncation` nearest photos, itself not included (-1: none). (Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017; truncated and per index
     photo: Yang et al., "Efficient Image Retrieval via Decoupling Diffusion into Online and Offline Processing",
     AAAI 2019.)
     """
     size = len(index.positions)
     starts = queries.positions[:, : settings.query_neighbours]
     weights = np.clip(queries.similarity[:, : starts.shape[1]], 0, None).astype(np.float64) ** settings.gamma
-    sources = np.unique(starts[starts >= 0])
-    diffused = _diffused_from(sources, index, settings)
+    sources = diffusion_sources(queries, settings)
+    diffused = _diffused_from(sources, index, reach, settings)
     rows, columns = np.nonzero(starts >= 0)
     picked = np.searchsorted(sources, starts[rows, columns])
     first = sparse.csr_array((weights[rows, columns], (rows, picked)), shape=(len(starts), len(sources)))
@@ -56,12 +62,13 @@ def _laplacian(index: Neighbours, settings: DiffusionSettings) -> sparse.csr_arr
     return sparse.csr_array(sparse.eye_array(len(degree)) - settings.alpha * (scale @ affinity @ scale))
 
 
-def _diffused_from(sources: NDArray[np.int32], index: Neighbours, settings: DiffusionSettings) -> sparse.csr_array:
+def _diffused_from(
+    sources: NDArray[np.int32], index: Neighbours, reach: NDArray[np.int32], settings: DiffusionSettings
+) -> sparse.csr_array:
     """Return what diffuses from each of `sources` to every photo, sparse (sources, n)."""
     laplacian = _laplacian(index, settings)
     reached, values = [], []
-    for source in sources:
-        nearest = index.positions[source, : settings.truncation - 1]
+    for source, nearest in zip(sources, reach, strict=True):
         photos = np.concatenate([[source], nearest[nearest >= 0]])
         start = np.zeros(len(photos))
         start[0] = 1

@@ -55,12 +55,17 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     return votes_of(nearest, k)
 
 
-def votes_of(voters: pl.DataFrame, k: int) -> pl.DataFrame:
+def votes_of(voters: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
     """Return the votes (tables.VOTES, by image id) by the `k` nearest of `voters` (tables.VOTERS).
 
     A photo with fewer voters is voted for by those it has; its confidence is still their sum / k. Raises
-    InputError for k < 1.
+    InputError for k < 1, and when fewer than k voters are stored although there are more of `train_photos`.
     """
+    stored = int(voters["rank"].max() or 0)
+    if len(voters) and stored < min(k, train_photos):
+        raise InputError(
+            f"{k} train photos shall vote but {stored} are stored for each photo; raise the voters' count."
+        )
     image_ids, similarity, landmarks = nearest_voters(voters, k)
     landmark, confidence = vote(similarity, landmarks)
     frame = pl.DataFrame({"image_id": image_ids, "landmark_id": landmark, "confidence": confidence})
