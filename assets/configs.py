@@ -8,6 +8,7 @@ import dagster as dg
 import pydantic
 
 from landmark_dag.settings import active_profile
+from landmark_dag.training.settings import TuningSettings
 
 
 def config_of(defaults: Any) -> Any:
@@ -112,3 +113,16 @@ class ModelConfig(dg.Config):
 
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+
+
+class TuningConfig(config_of(TuningSettings())):
+    """How trials of other settings are scored."""
+
+
+class TrialConfig(dg.Config):
+    """What trials change, and how they are scored."""
+
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    tuning: TuningConfig = TuningConfig()

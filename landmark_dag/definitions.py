@@ -9,6 +9,7 @@ import assets.evaluation
 import assets.photos
 import assets.retrieval
 import assets.training
+import assets.tuning
 from landmark_dag.automation import JOBS, new_shards
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
@@ -20,11 +21,11 @@ from resources.store import Store
 def defs() -> dg.Definitions:
     """Return the definitions for the home folder of this process (LANDMARK_HOME)."""
     home = home_folder()
-    stages = [assets.photos, assets.cleaning, assets.training, assets.retrieval, assets.evaluation]
+    stages = [assets.photos, assets.cleaning, assets.training, assets.tuning, assets.retrieval, assets.evaluation]
     return dg.Definitions(
         assets=dg.load_assets_from_modules(stages),
         asset_checks=dg.load_asset_checks_from_modules(stages),
-        jobs=JOBS,
+        jobs=[*JOBS, assets.tuning.tuning_trials],
         sensors=[new_shards],
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
         resources={

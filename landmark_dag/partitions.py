@@ -1,4 +1,4 @@
-"""The shards of each split, as Dagster's dynamic partitions."""
+"""The shards of each split, and the trials of tuning, as Dagster's dynamic partitions."""
 
 from collections.abc import Mapping
 
@@ -10,3 +10,6 @@ SHARDS: Mapping[str, dg.DynamicPartitionsDefinition] = {
     split: dg.DynamicPartitionsDefinition(name=f"{split}_shards") for split in SPLITS
 }
 """Partitions definition of each split; the sensor and the command line add the shards a source lists."""
+
+TRIALS = dg.DynamicPartitionsDefinition(name="trials")
+"""Partitions definition of the trials of other settings; the job tuning_trials adds them."""

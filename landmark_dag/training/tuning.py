@@ -4,7 +4,7 @@ import itertools
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import polars as pl
@@ -16,13 +16,14 @@ Choices = Mapping[str, Sequence[Any]]
 """Names of network and training settings, and the values to try of each."""
 
 _UNNAMEABLE = ",=/"
+_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 def grid(choices: Choices) -> list[str]:
     """Return the trial of every combination of `choices`, the last name's values changing fastest.
 
-    A trial is the text `name=value,name=value`, names ascending. Raises InputError for a name without values, or a
-    value that cannot stand in such a text.
+    A trial is the text `name=value,name=value`, names ascending. Raises InputError for a name without a list of
+    values, or a value that cannot stand in such a text.
     """
     _check(choices)
     names = sorted(choices)
@@ -55,7 +56,7 @@ def settings_of(
     changes: dict[type, dict[str, Any]] = {NetworkSettings: {}, TrainingSettings: {}}
     for part in trial.split(","):
         name, _, text = part.partition("=")
-        kind = next((kind for kind in changes if name in kind.__dataclass_fields__), None)
+        kind = next((kind for kind in changes if name in typing.get_type_hints(kind)), None)
         if kind is None:
             raise InputError(f"Trial {trial!r} changes {name!r}, which is no setting of the network or the training.")
         changes[kind][name] = _value(trial, name, text, typing.get_type_hints(kind)[name])
@@ -90,8 +91,11 @@ def distractors(kept: pl.DataFrame, tuning: TuningSettings) -> pl.DataFrame:
 
 
 def _check(choices: Choices) -> None:
+    """Raise InputError unless every name has a list of values."""
     for name, values in choices.items():
-        if not len(values):
+        if not isinstance(values, Sequence) or isinstance(values, str):
+            raise InputError(f"The choice for {name!r} is {values!r}, not a list of values to try.")
+        if not values:
             raise InputError(f"There is no value to try for {name!r}; name at least one.")
 
 
@@ -115,11 +119,14 @@ def _value(trial: str, name: str, text: str, kind: Any) -> Any:
     """Return the value of a setting of type `kind` that `text` stands for; raises InputError if it stands for none."""
     if typing.get_origin(kind) is Annotated:
         kind = typing.get_args(kind)[0]
-    allowed = typing.get_args(kind) if typing.get_origin(kind) is Literal else ("true", "false")
+    if kind in _NUMBERS:
+        expected, read = _NUMBERS[kind], kind
+    elif kind is str:
+        return text
+    else:
+        values = {"true": True, "false": False} if kind is bool else {str(one): one for one in typing.get_args(kind)}
+        expected, read = " or ".join(values), values.__getitem__
     try:
-        if kind in (int, float, str):
-            return kind(text)
-        return text == "true" if kind is bool and text in allowed else {value: value for value in allowed}[text]
+        return read(text)
     except (KeyError, ValueError) as error:
-        expected = f"a {kind.__name__}" if kind in (int, float) else " or ".join(map(str, allowed))
         raise InputError(f"Trial {trial!r} sets {name} to {text!r}; it must be {expected}.") from error

@@ -63,8 +63,8 @@ def test_every_trial_of_a_grid_can_be_read_back() -> None:
     [
         ("colour=red", "changes 'colour', which is no setting"),
         ("", "changes ''"),
-        ("margin=much", "sets margin to 'much'; it must be a float"),
-        ("epochs=1.5", "sets epochs to '1.5'; it must be a int"),
+        ("margin=much", "sets margin to 'much'; it must be a number"),
+        ("epochs=1.5", "sets epochs to '1.5'; it must be a whole number"),
         ("loss=triplet", "must be arcface or cosface or adacos or softmax"),
         ("batch_norm=yes", "must be true or false"),
         ("margin", "sets margin to ''"),

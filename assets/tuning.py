@@ -1,0 +1,112 @@
+"""Tuning: trials of other training settings, one a partition, and the table of what came of them."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from assets.configs import TrialConfig
+from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, table_metadata
+from landmark_dag.partitions import TRIALS
+from landmark_dag.settings import active_profile
+from landmark_dag.tables import CLEANED_DATASET, MANIFEST, TUNING_TRIALS
+from resources.accelerator import Accelerator
+from resources.store import Store, digest
+
+_COMMON: dict[str, Any] = {
+    "group_name": "tuning",
+    "owners": OWNERS,
+    "code_version": "1",
+    "metadata": table_metadata(TUNING_TRIALS),
+}
+
+
+_TRIAL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
+
+
+@dg.asset(
+    key=["tuning", "trial"], deps=deps(_TRIAL), partitions_def=TRIALS, kinds={"pytorch", "parquet"}, **_COMMON, **GPU
+)
+def tuning_trial(
+    context: dg.AssetExecutionContext, config: TrialConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """A model trained with the settings that its partition names, scored on landmarks held out of training.
+
+    Partitions are registered by the job tuning_trials, and run as a backfill.
+    """
+    settings = {
+        "network": config.network.settings(),
+        "training": config.training.settings(),
+        "embedding": config.embedding.settings(),
+        "tuning": config.tuning.settings(),
+    }
+
+    def compute(trial: str, path: Path, version: str) -> Metadata:
+        from landmark_dag.evaluation.tuning import run_trial
+        from landmark_dag.tables import write_table
+
+        manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
+        cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
+        folder = Path(store.root) / "models" / f"trial-{version}"
+        device = accelerator.torch_device()
+        row = run_trial(trial, folder, manifest, cleaned, device=device, on_epoch=context.log.info, **settings)
+        write_table(path, TUNING_TRIALS, row, version)
+        shutil.rmtree(folder)
+        return row.drop("settings").row(0, named=True)
+
+    return materialize_stored(context, store, compute, inputs=_TRIAL, settings=list(settings.values()))
+
+
+@dg.asset(
+    key=["tuning", "results"],
+    deps=[dg.AssetDep(["tuning", "trial"], partition_mapping=dg.AllPartitionMapping())],
+    kinds={"parquet"},
+    **_COMMON,
+)
+def tuning_results(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
+    """All trials that are materialized, the best first."""
+    from landmark_dag.evaluation.tuning import best_first
+    from landmark_dag.tables import write_table
+
+    registered = context.instance.get_dynamic_partitions(str(TRIALS.name))
+    versions = {trial: store.version(store.path("tuning/trial", trial)) for trial in registered}
+    stored = [trial for trial, version in versions.items() if version]
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        trials = best_first(store.read_shards("tuning/trial", TUNING_TRIALS, stored))
+        write_table(path, TUNING_TRIALS, trials, version)
+        shown = [dg.TableRecord(row) for row in trials.drop("settings").iter_rows(named=True)]
+        table = {"trials": dg.MetadataValue.table(shown)} if shown else {}
+        return {**table, "not materialized": len(registered) - len(stored)}
+
+    return materialize_stored(context, store, compute, source=lambda shard: digest(versions))
+
+
+class TuningTrialsConfig(dg.Config):
+    """Which settings to try."""
+
+    choices: dict[str, Any] = Field(description="names of network and training settings, a list of values to try each")
+    random_draws: int = Field(default=0, description="trials drawn at random from the grid; 0: the whole grid")
+    seed: int = Field(default=0, description="seed of the draws")
+
+
+@dg.op
+def register_trials(context: dg.OpExecutionContext, config: TuningTrialsConfig) -> None:
+    """Register trials as partitions of tuning/trial; those registered before stay."""
+    from landmark_dag.training.tuning import grid, random_trials, settings_of
+
+    choices, draws = config.choices, config.random_draws
+    trials = random_trials(choices, draws, config.seed) if draws else grid(choices)
+    profile = active_profile()
+    for trial in trials:
+        settings_of(trial, profile.network, profile.training)
+    context.instance.add_dynamic_partitions(str(TRIALS.name), trials)
+    context.log.info(f"Registered {len(trials)} trials; launch a backfill of tuning/trial to run them.")
+
+
+@dg.job(description="Register trials of other settings, as partitions of tuning/trial; a backfill then runs them.")
+def tuning_trials() -> None:
+    """A grid, or random draws from it."""
+    register_trials()
