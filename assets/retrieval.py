@@ -1,11 +1,12 @@
 """Retrieval: embeddings, the kNN graph, votes, and the sorted and inserted rankings."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from assets.configs import EmbeddingConfig, InsertConfig, NeighbourConfig, VoteConfig
+from assets.configs import EmbeddingConfig, InsertConfig, NeighbourConfig, TrainNeighbourConfig, VoteConfig
 from assets.steps import (
     GPU,
     OWNERS,
@@ -14,15 +15,30 @@ from assets.steps import (
     deps,
     every,
     every_shard,
+    last_metadata,
     materialize_stored,
     same,
     table_metadata,
 )
+from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.tables import CLEANED_DATASET, MANIFEST, NEIGHBOURS, RANKING, VOTES, write_table
+from landmark_dag.tables import (
+    CLEANED_DATASET,
+    MANIFEST,
+    NEIGHBOURS,
+    RANKING,
+    VOTERS,
+    VOTES,
+    read_notes,
+    read_table,
+    write_table,
+)
 from resources.accelerator import Accelerator
-from resources.store import Store
+from resources.store import Store, digest
+
+RECALL_QUERIES, SMALLEST_RECALL = 200, 0.9
+"""Queries of a shard whose exact neighbours are found beside the approximate ones, and the share that must agree."""
 
 
 def _of(split: str) -> dict[str, Any]:
@@ -92,50 +108,121 @@ _KNN_GRAPH = [same("query/embeddings"), every("index/embeddings", "index")]
 def knn_graph(
     context: dg.AssetExecutionContext, config: NeighbourConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """The exact nearest index photos of every query, by inner product."""
-    from landmark_dag.retrieval.knn_tables import neighbour_table
+    """The nearest index photos of every query, by inner product; exact unless the settings say otherwise.
 
-    settings = config.settings()
+    Of an exact graph only the neighbours in new index shards are searched, and merged into what is stored.
+    """
+    from landmark_dag.retrieval.embeddings import sample
+    from landmark_dag.retrieval.knn_tables import NeighbourSearch, growth_notes, merged_neighbours, merged_shards
+
+    settings, device = config.settings(), accelerator.torch_device()
+    index_shards = every_shard(context, "index")
+
+    @functools.cache
+    def search(*shards: str) -> NeighbourSearch:
+        return NeighbourSearch(store.read_embeddings("index/embeddings", shards), settings, device)
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        index = store.read_embeddings("index/embeddings", every_shard(context, "index"))
         queries = store.read_embeddings("query/embeddings", [shard])
-        if len(index.image_ids) < settings.neighbours:
-            context.log.warning(
-                f"The index holds {len(index.image_ids)} photos: every list is that long, not {settings.neighbours}."
-            )
-        graph = neighbour_table(queries, index, settings, accelerator.torch_device())
-        write_table(path, NEIGHBOURS, graph, version)
-        return {"dagster/row_count": graph.height, "queries": len(queries.image_ids)}
+        origin = digest([store.input_version("query/embeddings", shard), determining(settings)])
+        versions = {name: store.input_version("index/embeddings", name) for name in index_shards}
+        kept = merged_shards(read_notes(path), origin, versions) if settings.grows else []
+        new = [name for name in index_shards if name not in kept]
+        graph = search(*new).table(queries)
+        if kept:
+            store.check_distinct("index/embeddings", index_shards)
+            graph = merged_neighbours(read_table(path, NEIGHBOURS), graph, settings.neighbours)
+        write_table(path, NEIGHBOURS, graph, version, growth_notes(origin, versions) if settings.grows else None)
+        recall = {} if settings.search == "exact" else {"recall": search(*new).recall(sample(queries, RECALL_QUERIES))}
+        return {
+            "dagster/row_count": graph.height,
+            "queries": len(queries.image_ids),
+            "index shards searched": len(new),
+            **recall,
+        }
 
     return materialize_stored(context, store, compute, inputs=_KNN_GRAPH, settings=[settings])
 
 
-def _votes(split: str) -> dg.AssetsDefinition:
+@dg.asset_check(
+    asset=knn_graph,
+    name="recall",
+    description=(
+        f"Fails when an approximate search finds under {SMALLEST_RECALL:.0%} of the exact neighbours of "
+        f"{RECALL_QUERIES} queries of a shard. Raise effort, or choose another search. Exact search always passes."
+    ),
+)
+def graph_recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Compare the recall that each shard's last materialization reported with the floor."""
+    reported = {}
+    for shard in SHARDS["query"].get_partition_keys(dynamic_partitions_store=context.instance):
+        metadata = last_metadata(context.instance, knn_graph.key, shard)
+        if "recall" in metadata:
+            reported[shard] = float(metadata["recall"].value)
+    worst = min(reported, key=reported.__getitem__, default="")
+    return dg.AssetCheckResult(
+        passed=all(recall >= SMALLEST_RECALL for recall in reported.values()),
+        metadata={"shards searched approximately": len(reported)}
+        | ({"worst shard": worst, "recall": reported[worst]} if reported else {}),
+    )
+
+
+def _voters(split: str) -> dg.AssetsDefinition:
     inputs = [same(f"{split}/embeddings"), every("train/embeddings", "train"), Upstream("cleaned_dataset")]
 
     @dg.asset(
-        key=[split, "votes"],
+        key=[split, "voters"],
         deps=deps(inputs),
         group_name="ranking",
         kinds={"parquet"},
-        description=f"The landmark that the nearest cleaned train photos of every {split} photo vote for.",
-        metadata=table_metadata(VOTES),
+        description=f"The nearest cleaned train photos of every {split} photo, with their landmarks.",
+        metadata=table_metadata(VOTERS),
         **_of(split),
         **GPU,
     )
-    def votes(
-        context: dg.AssetExecutionContext, config: VoteConfig, store: Store, accelerator: Accelerator
+    def voters(
+        context: dg.AssetExecutionContext, config: TrainNeighbourConfig, store: Store, accelerator: Accelerator
     ) -> dg.MaterializeResult:
-        from landmark_dag.retrieval.knn_tables import vote_table
+        from landmark_dag.retrieval.voters import voter_table
 
         settings = config.settings()
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
             train = store.read_embeddings("train/embeddings", every_shard(context, "train"))
             cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
-            voters = store.read_embeddings(f"{split}/embeddings", [shard])
-            table = vote_table(voters, train, cleaned, settings, accelerator.torch_device())
+            photos = store.read_embeddings(f"{split}/embeddings", [shard])
+            table = voter_table(photos, train, cleaned, settings, accelerator.torch_device())
+            write_table(path, VOTERS, table, version)
+            return {"dagster/row_count": table.height, "photos": len(photos.image_ids)}
+
+        return materialize_stored(context, store, compute, inputs=inputs, settings=[settings])
+
+    return voters
+
+
+index_voters, query_voters = _voters("index"), _voters("query")
+
+
+def _votes(split: str) -> dg.AssetsDefinition:
+    inputs = [same(f"{split}/voters"), Upstream("cleaned_dataset")]
+
+    @dg.asset(
+        key=[split, "votes"],
+        deps=deps(inputs),
+        group_name="ranking",
+        kinds={"numba", "parquet"},
+        description=f"The landmark that the nearest cleaned train photos of every {split} photo vote for.",
+        metadata=table_metadata(VOTES),
+        **_of(split),
+    )
+    def votes(context: dg.AssetExecutionContext, config: VoteConfig, store: Store) -> dg.MaterializeResult:
+        from landmark_dag.retrieval.votes import votes_of
+
+        settings = config.settings()
+
+        def compute(shard: str, path: Path, version: str) -> Metadata:
+            train_photos = store.read("cleaned_dataset", CLEANED_DATASET).height
+            table = votes_of(store.read(f"{split}/voters", VOTERS, shard), settings.k, train_photos)
             write_table(path, VOTES, table, version)
             return {"dagster/row_count": table.height, "mean confidence": table["confidence"].mean()}
 
@@ -173,33 +260,46 @@ def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
     return materialize_stored(context, store, compute, inputs=_SORTED_RANKING)
 
 
-_INSERTED_RANKING = [same("sorted_ranking"), same("query/votes"), every("index/votes", "index")]
+_BY_VOTES = [same("sorted_ranking"), same("query/votes"), every("index/votes", "index")]
+_BY_VOTERS = [same("sorted_ranking"), same("query/voters"), every("index/voters", "index")]
 
 
 @dg.asset(
-    deps=deps(_INSERTED_RANKING),
+    deps=deps([*_BY_VOTES, *_BY_VOTERS[1:]]),
     group_name="ranking",
     kinds={"numba", "parquet"},
     metadata=table_metadata(RANKING),
     **_of("query"),
 )
 def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, store: Store) -> dg.MaterializeResult:
-    """The insert-step: confident index photos of the query's landmark that kNN missed, after the positives."""
-    from landmark_dag.retrieval import ranking as science
+    """The insert-step: confident index photos of the query's landmark that kNN missed, after the positives.
 
-    settings = config.settings()
+    With another `method` the sorted ranking is re-ranked by a soft variant instead.
+    """
+    from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
+
+    settings, soft = config.settings(), config.soft.settings()
+    by_votes = settings.method in TAKES_VOTES
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        ranking = science.inserted_ranking(
-            store.read("sorted_ranking", RANKING, shard),
-            store.read("query/votes", VOTES, shard),
-            store.read_shards("index/votes", VOTES, every_shard(context, "index")),
-            settings,
-        )
+        lists, index_shards = store.read("sorted_ranking", RANKING, shard), every_shard(context, "index")
+        if by_votes:
+            queries = store.read("query/votes", VOTES, shard)
+            index = store.read_shards("index/votes", VOTES, index_shards)
+        else:
+            queries = method_votes(settings.method, store.read("query/voters", VOTERS, shard), soft)
+            index = method_votes(settings.method, store.read_shards("index/voters", VOTERS, index_shards), soft)
+        ranking = reranked(lists, queries, index, settings, soft)
         write_table(path, RANKING, ranking, version)
         return {"dagster/row_count": ranking.height, **_reasons(ranking)}
 
-    return materialize_stored(context, store, compute, inputs=_INSERTED_RANKING, settings=[settings])
+    return materialize_stored(
+        context,
+        store,
+        compute,
+        inputs=_BY_VOTES if by_votes else _BY_VOTERS,
+        settings=[settings] if settings.method == "insert" else [settings, soft],
+    )
 
 
 def _reasons(ranking: Any) -> Metadata:

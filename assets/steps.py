@@ -109,7 +109,10 @@ def materialize_stored(
         )
         unchanged = store.version(path) == version
         computed += not unchanged
-        metadata = _last_metadata(context, shard) if unchanged else _timed(compute, shard, path, version)
+        if unchanged:  # what was reported then is reported again, so that skipping hides nothing in the UI
+            metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
+        else:
+            metadata = _timed(compute, shard, path, version)
         metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)
     context.log.info(f"{asset}: computed {computed} of {len(shards)}, the rest was stored already.")
@@ -123,13 +126,13 @@ def _timed(compute: Compute, shard: str, path: Path, version: str) -> Metadata:
     return {**metadata, "seconds": round(time.perf_counter() - started, 3)}
 
 
-def _last_metadata(context: dg.AssetExecutionContext, shard: str) -> Metadata:
-    """Return what the last materialization of this shard reported, so that skipping hides nothing in the UI."""
-    records = context.instance.fetch_materializations(
-        dg.AssetRecordsFilter(context.asset_key, asset_partitions=[shard] if shard else None), limit=1
+def last_metadata(instance: dg.DagsterInstance, asset: dg.AssetKey, shard: str) -> Metadata:
+    """Return what the last materialization of this shard reported; nothing when there was none."""
+    records = instance.fetch_materializations(
+        dg.AssetRecordsFilter(asset, asset_partitions=[shard] if shard else None), limit=1
     ).records
     last = records[0].asset_materialization if records else None
-    return {**(last.metadata if last else {}), "seconds": 0.0}
+    return dict(last.metadata) if last else {}
 
 
 def picture_metadata(png: bytes) -> dg.MetadataValue:

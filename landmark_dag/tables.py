@@ -1,5 +1,6 @@
 """The columns of every table that passes between assets, and the check that a frame has them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -257,16 +258,29 @@ RECOGNITION_METRICS = Table(
 
 _FORMAT_KEY = "landmark_dag.format"
 _VERSION_KEY = "landmark_dag.version"
+_NOTE_PREFIX = "landmark_dag.note."
 
 
-def write_table(path: Path, table: Table, frame: pl.DataFrame, version: str) -> None:
-    """Write `frame` as Parquet to `path`, whole or not at all; `version` goes to the file's metadata.
+def write_table(
+    path: Path, table: Table, frame: pl.DataFrame, version: str, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write `frame` as Parquet to `path`, whole or not at all; `version` and `notes` go to the file's metadata.
 
     Raises InputError when the frame does not conform to `table`; `path` is then unchanged.
     """
     frame = table.conform(frame, f"the {table.name} to be stored at {path}")
+    metadata = {_FORMAT_KEY: str(FORMAT_VERSION), _VERSION_KEY: version}
+    metadata |= {_NOTE_PREFIX + name: text for name, text in (notes or {}).items()}
     with replacing(path) as temporary:
-        frame.write_parquet(temporary, metadata={_FORMAT_KEY: str(FORMAT_VERSION), _VERSION_KEY: version})
+        frame.write_parquet(temporary, metadata=metadata)
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """Return the notes of a file of `write_table`; none where there is no such file."""
+    if not path.exists():
+        return {}
+    metadata = pl.read_parquet_metadata(path)
+    return {name.removeprefix(_NOTE_PREFIX): text for name, text in metadata.items() if name.startswith(_NOTE_PREFIX)}
 
 
 def content_version(frame: pl.DataFrame) -> str:

@@ -73,6 +73,16 @@ class Store(dg.ConfigurableResource):
             self.input_version(asset, shard)
         return concatenate([read_embeddings(self.path(asset, shard)) for shard in shards])
 
+    def check_distinct(self, asset: str, shards: Iterable[str]) -> None:
+        """Raise InputError, naming the photo, when one stands in the embeddings of two of `shards`."""
+        seen: set[str] = set()
+        for shard in shards:
+            ids = read_embeddings(self.path(asset, shard)).image_ids
+            twice = next((image_id for image_id in ids if image_id in seen), None)
+            if twice is not None:
+                raise InputError(f"Photo {twice} stands in two shards of {asset}; keep one of the two.")
+            seen.update(ids)
+
     def model_folder(self) -> Path:
         """Return the folder of the trained model; raises InputError when it is not materialized."""
         return Path(self.root) / self.read_record("trained_model")["folder"]

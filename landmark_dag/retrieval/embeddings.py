@@ -97,6 +97,13 @@ def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
     return Embeddings(ordered, vectors, first.model)
 
 
+def sample(embeddings: Embeddings, count: int) -> Embeddings:
+    """Return at most `count` photos, evenly spaced."""
+    total = len(embeddings.image_ids)
+    rows = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
+    return Embeddings([embeddings.image_ids[row] for row in rows], embeddings.vectors[rows], embeddings.model)
+
+
 def check_same_model(first: Embeddings, other: Embeddings) -> None:
     """Raise InputError unless both come from one model and have as many dimensions."""
     names = [shard.image_ids[0] if shard.image_ids else "(no photo)" for shard in (first, other)]

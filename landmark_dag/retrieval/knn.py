@@ -71,6 +71,19 @@ def nearest(
     return similarity, positions
 
 
+def rescored(
+    queries: Vectors, index: Vectors, candidates: NDArray[np.integer], k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Return the k best of each query's `candidates` (q, c), positions in the index or -1, as `nearest` does."""
+    real = candidates >= 0
+    order = np.argsort(~real, axis=1, kind="stable")
+    positions = np.take_along_axis(candidates, order, axis=1).astype(np.int32)
+    everything = np.full(len(queries), -np.inf)
+    shortlist = Shortlist(positions, real.sum(axis=1), everything, everything)
+    none = np.full(len(queries), -1, np.int32)
+    return _ranked(shortlist, queries, index, none, k, _largest_norm(index, "index"))
+
+
 def _check(queries: Vectors, index: Vectors, k: int) -> None:
     """Raise InputError unless there is something to search for and to search in."""
     if k < 1:

@@ -28,7 +28,8 @@ def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int) -> Shortlist:
 
     size = min(len(index), k + max(16, k // 8))
     rows = np.asarray(queries, np.float32)
-    best, positions = np.empty((len(queries), 0), np.float32), np.empty((len(queries), 0), np.int64)
+    best: NDArray = np.empty((len(queries), 0), np.float32)
+    positions: NDArray = np.empty((len(queries), 0), np.int64)
     largest = 0.0
     for start, end in _blocks(index):
         block = np.ascontiguousarray(index[start:end], np.float32)

@@ -1,40 +1,131 @@
 """From embeddings to tables: the kNN graph of queries, and the votes of photos."""
 
 import itertools
+import json
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
+from landmark_dag.retrieval.approximate import ApproximateIndex
 from landmark_dag.retrieval.embeddings import Embeddings, check_same_model, concatenate
 from landmark_dag.retrieval.knn import nearest
+from landmark_dag.retrieval.knn_shortlist import Vectors
+from landmark_dag.retrieval.query_expansion import alpha_query_expansion, database_augmentation
 from landmark_dag.retrieval.settings import NeighbourSettings, VoteSettings
 from landmark_dag.retrieval.votes import vote
 from landmark_dag.tables import NEIGHBOURS, VOTES
 
 
+class NeighbourSearch:
+    """Index photos made ready to be searched, as the settings say, for one table of queries after another."""
+
+    def __init__(self, index: Embeddings, settings: NeighbourSettings, device: str = "cpu") -> None:
+        """Sort the index photos by id, augment them or build an approximate index where the settings ask for it.
+
+        Raises InputError for an empty index.
+        """
+        index = _by_id(index)
+        self._settings = settings
+        self._device = device
+        vectors = index.vectors
+        if settings.expansion in ("index", "both"):
+            itself = np.arange(len(vectors), dtype=np.int32)
+            similarity, positions = self._exact(vectors, vectors, settings.expanded_by, itself)
+            vectors = database_augmentation(vectors, positions, similarity, settings.alpha).astype(np.float16)
+        self._index = Embeddings(index.image_ids, vectors, index.model)
+        approximate = None if settings.search == "exact" else ApproximateIndex(vectors, settings.search)
+        self._approximate = approximate
+
+    def table(self, queries: Embeddings) -> pl.DataFrame:
+        """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
+
+        Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
+        query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
+        list is as long as there are. Similarities are those of the vectors searched: with expansion, the expanded
+        ones. Raises InputError for embeddings of another model.
+        """
+        check_same_model(queries, self._index)
+        queries = _by_id(queries)
+        similarity, positions = self._found(self._expanded(queries.vectors))
+        found = positions >= 0
+        lengths = found.sum(axis=1)
+        frame = pl.DataFrame(
+            {
+                "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(
+                    np.repeat(np.arange(len(lengths)), lengths)
+                ),
+                "rank": np.broadcast_to(np.arange(1, positions.shape[1] + 1), positions.shape)[found],
+                "index_id": pl.Series(self._index.image_ids, dtype=pl.String).gather(positions[found]),
+                "similarity": similarity[found],
+            }
+        )
+        return NEIGHBOURS.conform(frame, "the kNN graph")
+
+    def recall(self, queries: Embeddings) -> float:
+        """Return the share, 0 to 1, of the exact neighbours of `queries` that the search finds."""
+        vectors = self._expanded(queries.vectors)
+        _, exact = self._exact(vectors, self._index.vectors, self._settings.neighbours)
+        _, found = self._found(vectors)
+        hits = [np.isin(wanted, row).sum() for wanted, row in zip(exact, found, strict=True)]
+        return float(np.sum(hits) / max(exact.size, 1))
+
+    def _expanded(self, queries: Vectors) -> Vectors:
+        """Return `queries`, expanded where the settings ask for it."""
+        settings = self._settings
+        if settings.expansion not in ("queries", "both"):
+            return queries
+        similarity, positions = self._exact(queries, self._index.vectors, settings.expanded_by)
+        count = settings.expanded_by
+        expanded = alpha_query_expansion(queries, self._index.vectors, positions, similarity, settings.alpha, count)
+        return expanded.astype(np.float16)
+
+    def _found(self, queries: Vectors) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        settings = self._settings
+        if self._approximate:
+            return self._approximate.nearest(queries, settings.neighbours, settings.effort)
+        return self._exact(queries, self._index.vectors, settings.neighbours)
+
+    def _exact(
+        self, queries: Vectors, index: Vectors, k: int, exclude: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        return nearest(queries, index, k, exclude, device=self._device, backend=self._settings.backend)
+
+
 def neighbour_table(
     queries: Embeddings, index: Embeddings, settings: NeighbourSettings, device: str = "cpu"
 ) -> pl.DataFrame:
-    """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
+    """Return what `NeighbourSearch.table` does, for one table of queries."""
+    return NeighbourSearch(index, settings, device).table(queries)
 
-    Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
-    query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
-    list is as long as there are. Raises InputError for embeddings of two models or an empty index.
+
+def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, str]) -> list[str]:
+    """Return the index shards whose neighbours a stored graph holds; none when the graph cannot be grown.
+
+    `notes` are the graph's `growth_notes`; `origin` and `versions` are what they would be now. A graph of other queries
+    or settings, or of an index shard that changed or went, is made anew.
     """
-    check_same_model(queries, index)
-    queries, index = _by_id(queries), _by_id(index)
-    similarity, positions = nearest(queries.vectors, index.vectors, settings.neighbours, device=device)
-    count, length = positions.shape
-    frame = pl.DataFrame(
-        {
-            "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
-            "rank": np.tile(np.arange(1, length + 1), count),
-            "index_id": pl.Series(index.image_ids, dtype=pl.String).gather(positions.ravel()),
-            "similarity": similarity.ravel(),
-        }
-    )
-    return NEIGHBOURS.conform(frame, "the kNN graph")
+    merged: dict[str, str] = json.loads(notes.get("merged", "{}"))
+    unchanged = all(versions.get(shard) == version for shard, version in merged.items())
+    return list(merged) if unchanged and notes.get("origin") == origin else []
+
+
+def growth_notes(origin: str, versions: Mapping[str, str]) -> dict[str, str]:
+    """Return what a stored graph must tell to be grown: of which queries, settings and index shards it is."""
+    return {"origin": origin, "merged": json.dumps(dict(versions))}
+
+
+def merged_neighbours(former: pl.DataFrame, fresh: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Return the `count` nearest of each query (tables.NEIGHBOURS) among two disjoint sets of index photos.
+
+    `former` and `fresh` hold the `count` nearest of each set; the result is, row for row, the graph of both sets
+    together.
+    """
+    both = pl.concat([former, fresh]).sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id").alias("rank")
+    return NEIGHBOURS.conform(both.with_columns(rank).filter(pl.col("rank") <= count), "the kNN graph")
 
 
 def vote_table(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from landmark_dag.determining import Only
+from landmark_dag.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,32 @@ class EmbeddingSettings:
 
 @dataclass(frozen=True)
 class NeighbourSettings:
-    """How many index photos stand in a query's list."""
+    """How many index photos stand in a query's list, and how they are found."""
 
     neighbours: Annotated[int, "nearest index photos kept for each query"] = 100
+    search: Annotated[
+        Literal["exact", "hnsw", "ivf", "ivfsq"], "exact, or by an approximate index of faiss for sizes beyond that"
+    ] = "exact"
+    effort: Annotated[int, "approximate: lists probed by ivf and ivfsq, photos looked at by hnsw (ef)"] = 128
+    expansion: Annotated[
+        Literal["none", "queries", "index", "both"], "queries: alpha-QE; index: database augmentation"
+    ] = "none"
+    alpha: Annotated[float, "expansion: a neighbour weighs similarity to this power"] = 3.0
+    expanded_by: Annotated[int, "expansion: nearest index photos added to a vector"] = 10
+    backend: Annotated[
+        Literal["auto", "integer", "faiss", "torch"], "exact: what shortlists; auto takes the fastest", Only.SPEED
+    ] = "auto"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that find nothing."""
+        for name in ("neighbours", "effort", "expanded_by"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be 1 or more.")
+
+    @property
+    def grows(self) -> bool:
+        """Whether neighbours among new index photos can be merged into those among the old ones."""
+        return self.search == "exact" and self.expansion == "none"
 
 
 @dataclass(frozen=True)
@@ -38,7 +62,7 @@ class VoteSettings:
     k: Annotated[int, "nearest train photos that vote"] = 3
 
 
-RerankMethod = Literal["insert", "agreement", "label product", "bridged"]
+RerankMethod = Literal["insert", "agreement", "label_product", "bridged"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +72,7 @@ class InsertSettings:
     threshold: Annotated[float, "query confidence + index confidence must exceed this"] = 0.6
     limit: Annotated[int, "length to which a list is cut"] = 100
     method: Annotated[
-        RerankMethod, "insert: the paper's; agreement, label product, bridged: soft variants, without a threshold"
+        RerankMethod, "insert: the paper's; agreement, label_product, bridged: soft variants, without a threshold"
     ] = "insert"
 
 
@@ -58,7 +82,7 @@ class SoftSettings:
 
     agreement_bonus: Annotated[float, "agreement: times the index confidence, where landmarks agree"] = 1.0
     disagreement_penalty: Annotated[float, "agreement: times the index confidence, where they do not"] = 0.1
-    product_k: Annotated[int, "label product: nearest train photos that make a photo's distribution"] = 5
+    product_k: Annotated[int, "label_product: nearest train photos that make a photo's distribution"] = 5
     bridge_landmarks: Annotated[int, "bridged: nearest landmarks of a photo that may be a bridge"] = 5
     bridge_photos: Annotated[int, "bridged: a landmark's nearest train photos whose distance counts"] = 2
     bridge_bonus: Annotated[float, "bridged: confidence added for a photo's nearest landmark"] = 0.5
@@ -101,3 +125,15 @@ class ReciprocalSettings:
     k1: Annotated[int, "nearest photos among which reciprocal ones are sought"] = 20
     k2: Annotated[int, "nearest photos whose encodings are averaged"] = 6
     original_weight: Annotated[float, "share of the original distance in the final one"] = 0.3
+
+
+@dataclass(frozen=True)
+class RecognitionSettings:
+    """The landmark and score that a query is given (the authors' exp/submit_recognition.py)."""
+
+    k: Annotated[int, "nearest train photos that vote"] = 3
+    verified: Annotated[bool, "add inliers / full_inliers to the similarity of each, at most 1"] = False
+    full_inliers: Annotated[int, "inliers that add 1"] = 70
+    distractor_queries: Annotated[
+        int, "a landmark given to more queries than this scores below all others; 0: never (GLDv2: 30)"
+    ] = 0
