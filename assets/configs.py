@@ -7,8 +7,17 @@ from typing import Annotated, Any
 import dagster as dg
 import pydantic
 
+from landmark_dag.evaluation.settings import BootstrapSettings, ComparisonSettings
+from landmark_dag.retrieval.settings import (
+    DiffusionSettings,
+    ExpansionSettings,
+    ReciprocalSettings,
+    SoftSettings,
+    TrainNeighbourSettings,
+    TraversalSettings,
+)
 from landmark_dag.settings import active_profile
-from landmark_dag.training.settings import TuningSettings
+from landmark_dag.training.settings import DistributedSettings, TuningSettings
 
 
 def config_of(defaults: Any) -> Any:
@@ -74,6 +83,10 @@ class TrainingConfig(config_of(_PROFILE.training)):
     """How the network is fitted."""
 
 
+class DistributedConfig(config_of(DistributedSettings())):
+    """On how many processes and hosts training runs."""
+
+
 class EmbeddingConfig(config_of(_PROFILE.embedding)):
     """How a photo becomes an embedding."""
 
@@ -90,8 +103,80 @@ class VoteConfig(config_of(_PROFILE.votes)):
     """Soft voting over the nearest train photos."""
 
 
+class TrainNeighbourConfig(config_of(TrainNeighbourSettings())):
+    """How many of a photo's nearest train photos are stored."""
+
+
+class SoftConfig(config_of(SoftSettings())):
+    """The soft variants of sort-step and insert-step."""
+
+
 class InsertConfig(config_of(_PROFILE.insert)):
-    """The insert-step."""
+    """The insert-step, or a soft variant in its place."""
+
+    soft: SoftConfig = SoftConfig()
+
+
+class BootstrapIntervalConfig(config_of(BootstrapSettings())):
+    """Intervals over queries."""
+
+
+class ExpansionConfig(config_of(ExpansionSettings())):
+    """Query expansion and database augmentation."""
+
+
+class DiffusionConfig(config_of(DiffusionSettings())):
+    """Diffusion on the mutual kNN graph."""
+
+
+class TraversalConfig(config_of(TraversalSettings())):
+    """Explore-exploit graph traversal."""
+
+
+class ReciprocalConfig(config_of(ReciprocalSettings())):
+    """k-reciprocal re-ranking."""
+
+
+class ComparisonConfig(dg.Config):
+    """Re-ranking and its rivals, side by side on one graph."""
+
+    candidates: int = pydantic.Field(
+        default=ComparisonSettings().candidates,
+        description="nearest index photos that soft variants and k-reciprocal re-rank",
+    )
+    votes: VoteConfig = VoteConfig()
+    insert: InsertConfig = InsertConfig()
+    expansion: ExpansionConfig = ExpansionConfig()
+    diffusion: DiffusionConfig = DiffusionConfig()
+    traversal: TraversalConfig = TraversalConfig()
+    reciprocal: ReciprocalConfig = ReciprocalConfig()
+    bootstrap: BootstrapIntervalConfig = BootstrapIntervalConfig()
+
+    def settings(self) -> ComparisonSettings:
+        """Return the settings dataclass."""
+        return ComparisonSettings(
+            self.candidates,
+            self.votes.settings(),
+            self.insert.settings(),
+            self.insert.soft.settings(),
+            self.expansion.settings(),
+            self.diffusion.settings(),
+            self.traversal.settings(),
+            self.reciprocal.settings(),
+            self.bootstrap.settings(),
+        )
+
+
+class ScoringConfig(config_of(_PROFILE.recognition)):
+    """The landmark and score that a query is given."""
+
+
+class RecognitionConfig(dg.Config):
+    """The landmark and score that a query is given, and how train photos are verified for it."""
+
+    scoring: ScoringConfig = ScoringConfig()
+    features: LocalFeatureConfig = LocalFeatureConfig()
+    verification: VerificationConfig = VerificationConfig()
 
 
 class LocalFeaturesConfig(dg.Config):
@@ -109,10 +194,11 @@ class BootstrapConfig(dg.Config):
 
 
 class ModelConfig(dg.Config):
-    """The network and its training."""
+    """The network, its training, and where that runs."""
 
     network: NetworkConfig = NetworkConfig()
     training: TrainingConfig = TrainingConfig()
+    distributed: DistributedConfig = DistributedConfig()
 
 
 class TuningConfig(config_of(TuningSettings())):

@@ -5,7 +5,9 @@ from typing import Any
 
 import dagster as dg
 
+from assets.configs import ComparisonConfig, RecognitionConfig
 from assets.steps import (
+    GPU,
     OWNERS,
     Metadata,
     Upstream,
@@ -23,14 +25,19 @@ from landmark_dag.tables import (
     NEIGHBOURS,
     RANKING,
     RECOGNITION_METRICS,
+    RERANKING_COMPARISON,
+    RERANKING_SWEEP,
     RETRIEVAL_METRICS,
+    VOTERS,
     VOTES,
     write_table,
 )
+from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
 _COMMON: dict[str, Any] = {"group_name": "evaluation", "owners": OWNERS, "code_version": "1"}
+_ON_GPU: dict[str, Any] = {**_COMMON, **GPU}
 
 _LISTS = [every(asset, "query") for asset in ("knn_graph", "sorted_ranking", "inserted_ranking")]
 
@@ -82,14 +89,115 @@ def retrieval_metrics(
     return materialize_stored(context, store, compute, inputs=_LISTS, source=lambda shard: _file_version(solution))
 
 
-_RECOGNITION = [every("query/votes", "query"), Upstream("train/labels")]
+_COMPARISON = [
+    every("query/embeddings", "query"),
+    every("index/embeddings", "index"),
+    every("knn_graph", "query"),
+    every("query/voters", "query"),
+    every("index/voters", "index"),
+]
 
 
-@dg.asset(deps=deps(_RECOGNITION), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_COMMON)
+@dg.asset(deps=deps(_COMPARISON), kinds={"scipy", "parquet"}, metadata=table_metadata(RERANKING_COMPARISON), **_ON_GPU)
+def reranking_comparison(
+    context: dg.AssetExecutionContext,
+    config: ComparisonConfig,
+    photo_source: PhotoSourceResource,
+    store: Store,
+    accelerator: Accelerator,
+) -> dg.MaterializeResult:
+    """Re-ranking, its soft variants and its rivals side by side; empty where there is no ground truth.
+
+    The sweep over k and threshold is stored beside it and shown as a heat map.
+    """
+    from landmark_dag.evaluation import comparison as science
+    from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+    from landmark_dag.evaluation.pictures import sweep_heat_map
+
+    settings = config.settings()
+    solution = photo_source.source().retrieval_ground_truth()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        if solution is None:
+            write_table(path, RERANKING_COMPARISON, RERANKING_COMPARISON.empty(), version)
+            return {"skipped": "the photos have no retrieval ground truth"}
+        queries, index = every_shard(context, "query"), every_shard(context, "index")
+        photos = science.Photos(
+            store.read_embeddings("query/embeddings", queries),
+            store.read_embeddings("index/embeddings", index),
+            store.read_shards("query/voters", VOTERS, queries),
+            store.read_shards("index/voters", VOTERS, index),
+            read_retrieval_ground_truth(solution),
+        )
+        compared = science.reranking_comparison(photos, settings, accelerator.torch_device())
+        graph = store.read_shards("knn_graph", NEIGHBOURS, queries)
+        swept = science.reranking_sweep(graph, photos, settings.insert.limit)
+        write_table(store.path("reranking_sweep"), RERANKING_SWEEP, swept, version)
+        write_table(path, RERANKING_COMPARISON, compared, version)
+        return {
+            "comparison": _markdown(science.comparison_summary(compared)),
+            "mAP@100 by k and threshold": picture_metadata(sweep_heat_map(swept)),
+            "dagster/row_count": compared.height,
+        }
+
+    return materialize_stored(
+        context, store, compute, inputs=_COMPARISON, settings=[settings], source=lambda shard: _file_version(solution)
+    )
+
+
+_RECOGNITION = [every("query/voters", "query")]
+_VERIFIED_RECOGNITION = [*_RECOGNITION, every("query/photos", "query"), every("train/local_features", "train")]
+
+
+@dg.asset(deps=deps(_VERIFIED_RECOGNITION), kinds={"numba", "parquet"}, metadata=table_metadata(VOTES), **_ON_GPU)
+def recognition(
+    context: dg.AssetExecutionContext, config: RecognitionConfig, store: Store, accelerator: Accelerator
+) -> dg.MaterializeResult:
+    """The landmark and score of every query: votes, with `verified` raised by inliers, without distractors."""
+    from landmark_dag.retrieval import recognition as science
+
+    scoring = config.scoring.settings()
+    features, verification = config.features.settings(), config.verification.settings()
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        queries = every_shard(context, "query")
+        voters = store.read_shards("query/voters", VOTERS, queries)
+        inliers = None
+        if scoring.verified:
+            from landmark_dag.cleaning.local_features import JoinedFeatures, extract_shard, read_local_features
+            from landmark_dag.photos.manifest import locations_of
+
+            photos = locations_of(store.read_shards("query/photos", MANIFEST, queries))
+            shards = [store.path("train/local_features", name) for name in every_shard(context, "train")]
+            inliers = science.voter_inliers(
+                voters,
+                scoring.k,
+                JoinedFeatures(list(extract_shard(photos, features))),
+                JoinedFeatures([read_local_features(shard) for shard in shards]),
+                verification,
+                accelerator.torch_device(),
+            )
+        table = science.recognised(voters, scoring, inliers)
+        write_table(path, VOTES, table, version)
+        return {"dagster/row_count": table.height, "demoted": int((table["confidence"] <= -1).sum())}
+
+    return materialize_stored(
+        context,
+        store,
+        compute,
+        inputs=_VERIFIED_RECOGNITION if scoring.verified else _RECOGNITION,
+        settings=[scoring, features, verification] if scoring.verified else [scoring],
+    )
+
+
+_RECOGNITION_METRICS = [Upstream("recognition"), Upstream("train/labels")]
+
+
+@dg.asset(deps=deps(_RECOGNITION_METRICS), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_COMMON)
 def recognition_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
-    """µAP of the queries' votes; empty where there is no ground truth."""
+    """µAP of the queries' landmarks; empty where there is no ground truth."""
     from landmark_dag.evaluation import recognition_metrics as science
     from landmark_dag.evaluation.ground_truth import landmark_numbers, read_recognition_ground_truth
 
@@ -100,13 +208,12 @@ def recognition_metrics(
             write_table(path, RECOGNITION_METRICS, RECOGNITION_METRICS.empty(), version)
             return {"skipped": "the photos have no recognition ground truth"}
         truth = read_recognition_ground_truth(solution, landmark_numbers(store.read("train/labels", LABELS)))
-        votes = store.read_shards("query/votes", VOTES, every_shard(context, "query"))
-        metrics = science.recognition_metrics(votes, truth)
+        metrics = science.recognition_metrics(store.read("recognition", VOTES), truth)
         write_table(path, RECOGNITION_METRICS, metrics, version)
         return {"metrics": _markdown(metrics)}
 
     return materialize_stored(
-        context, store, compute, inputs=_RECOGNITION, source=lambda shard: _file_version(solution)
+        context, store, compute, inputs=_RECOGNITION_METRICS, source=lambda shard: _file_version(solution)
     )
 
 

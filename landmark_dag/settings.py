@@ -20,6 +20,7 @@ from landmark_dag.retrieval.settings import (
     EmbeddingSettings,
     InsertSettings,
     NeighbourSettings,
+    RecognitionSettings,
     VoteSettings,
 )
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
@@ -42,6 +43,7 @@ class Profile:
     neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
     votes: VoteSettings = field(default_factory=VoteSettings)
     insert: InsertSettings = field(default_factory=InsertSettings)
+    recognition: RecognitionSettings = field(default_factory=RecognitionSettings)
 
 
 PROFILES: Mapping[str, Profile] = {
@@ -94,7 +96,11 @@ PROFILES: Mapping[str, Profile] = {
             ),
             embedding=EmbeddingSettings(square_size=288, long_side=320, batch_size=8),
         ),
-        Profile(name="gldv2", network=NetworkSettings(weights="hub")),
+        Profile(
+            name="gldv2",
+            network=NetworkSettings(weights="hub"),
+            recognition=RecognitionSettings(distractor_queries=30),
+        ),
     )
 }
 

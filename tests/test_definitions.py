@@ -33,12 +33,22 @@ GRAPH = {
     "index/embeddings": ("embeddings", ["index/photos", "trained_model"]),
     "query/embeddings": ("embeddings", ["query/photos", "trained_model"]),
     "knn_graph": ("ranking", ["index/embeddings", "query/embeddings"]),
-    "index/votes": ("ranking", ["cleaned_dataset", "index/embeddings", "train/embeddings"]),
-    "query/votes": ("ranking", ["cleaned_dataset", "query/embeddings", "train/embeddings"]),
+    "index/voters": ("ranking", ["cleaned_dataset", "index/embeddings", "train/embeddings"]),
+    "query/voters": ("ranking", ["cleaned_dataset", "query/embeddings", "train/embeddings"]),
+    "index/votes": ("ranking", ["cleaned_dataset", "index/voters"]),
+    "query/votes": ("ranking", ["cleaned_dataset", "query/voters"]),
     "sorted_ranking": ("ranking", ["index/votes", "knn_graph", "query/votes"]),
-    "inserted_ranking": ("ranking", ["index/votes", "query/votes", "sorted_ranking"]),
+    "inserted_ranking": (
+        "ranking",
+        ["index/voters", "index/votes", "query/voters", "query/votes", "sorted_ranking"],
+    ),
     "retrieval_metrics": ("evaluation", ["inserted_ranking", "knn_graph", "sorted_ranking"]),
-    "recognition_metrics": ("evaluation", ["query/votes", "train/labels"]),
+    "reranking_comparison": (
+        "evaluation",
+        ["index/embeddings", "index/voters", "knn_graph", "query/embeddings", "query/voters"],
+    ),
+    "recognition": ("evaluation", ["query/photos", "query/voters", "train/local_features"]),
+    "recognition_metrics": ("evaluation", ["recognition", "train/labels"]),
     "submission": ("evaluation", ["inserted_ranking"]),
     "gallery": (
         "evaluation",
@@ -101,8 +111,10 @@ def test_work_on_the_accelerator_takes_a_slot_of_the_gpu_pool() -> None:
         "index/embeddings",
         "query/embeddings",
         "knn_graph",
-        "index/votes",
-        "query/votes",
+        "index/voters",
+        "query/voters",
+        "reranking_comparison",
+        "recognition",
     }
 
 

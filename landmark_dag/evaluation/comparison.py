@@ -29,14 +29,14 @@ from landmark_dag.retrieval.ranking import (
 )
 from landmark_dag.retrieval.reciprocal import reciprocal_lists
 from landmark_dag.retrieval.settings import InsertSettings, RerankMethod
-from landmark_dag.retrieval.soft_reranking import method_votes, reranked
+from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
 from landmark_dag.retrieval.votes import nearest_voters, vote, votes_of
 from landmark_dag.tables import NEIGHBOURS, RERANKING_COMPARISON, RERANKING_SWEEP
 
 OURS = "sort + insert"
 """The paper's method, to which the others are compared."""
 
-SOFT_METHODS: tuple[RerankMethod, ...] = ("agreement", "label product", "bridged")
+SOFT_METHODS: tuple[RerankMethod, ...] = ("agreement", "label_product", "bridged")
 SWEPT_K = tuple(range(1, 11))
 SWEPT_THRESHOLDS = tuple(round(0.1 * step, 1) for step in range(21))
 
@@ -93,7 +93,7 @@ class _Bench:
         self.query_vectors, self.index_vectors = photos.queries.vectors[rows], photos.index.vectors
         voters = photos.query_voters.filter(pl.col("image_id").is_in(self.query_ids.implode())), photos.index_voters
         self.voters = voters
-        self.votes = tuple(votes_of(split, settings.votes.k) for split in voters)
+        self.votes = votes_of(voters[0], settings.votes.k), votes_of(voters[1], settings.votes.k)
         self.queries, self.query_seconds = _timed(self._search_queries)
         self.index, self.index_seconds = _timed(self._search_index)
 
@@ -137,7 +137,10 @@ class _Bench:
     def soft(self, method: RerankMethod, lists: pl.DataFrame) -> pl.DataFrame:
         """Return `lists` re-ranked by a soft variant."""
         chosen = self.settings
-        queries, index = (method_votes(method, split, chosen.votes.k, chosen.soft) for split in self.voters)
+        if method in TAKES_VOTES:
+            queries, index = self.votes
+        else:
+            queries, index = (method_votes(method, split, chosen.soft) for split in self.voters)
         return reranked(lists, queries, index, replace(chosen.insert, method=method), chosen.soft)
 
 
@@ -199,19 +202,26 @@ def _timed(function: Callable[..., _Result], *arguments: Any) -> tuple[_Result, 
     return result, time.perf_counter() - started
 
 
-def reranking_sweep(
-    neighbours: pl.DataFrame,
-    query_voters: pl.DataFrame,
-    index_voters: pl.DataFrame,
-    truth: RetrievalGroundTruth,
-    limit: int,
-) -> pl.DataFrame:
+def comparison_summary(compared: pl.DataFrame) -> pl.DataFrame:
+    """Return tables.RERANKING_COMPARISON as people read it: a row a method, mAP@100 by usage, intervals as text."""
+    overall = compared.filter(usage="all")
+    by_usage = compared.pivot("usage", index="method", values="map_at_100", maintain_order=True)
+    text = pl.format("{} to {}", pl.col("low").round(2), pl.col("high").round(2))
+    difference = pl.format(
+        "{} ({} to {})", *(pl.col(name).round(2) for name in ("difference", "difference_low", "difference_high"))
+    )
+    told = overall.select("method", text.alias("interval"), difference.alias(f"to {OURS}"), "seconds")
+    return by_usage.join(told, on="method", maintain_order="left")
+
+
+def reranking_sweep(neighbours: pl.DataFrame, photos: Photos, limit: int) -> pl.DataFrame:
     """Return mAP@100 of sort-step + insert-step for every k and threshold (tables.RERANKING_SWEEP, percent).
 
-    `neighbours` is tables.NEIGHBOURS, the voters tables.VOTERS; k goes as far as there are voters. Lists are
-    sorted once for each k, and the insert-step alone is done for each threshold. A query that counts and has no
-    list has AP 0. Raises InputError as `sorted_ranking` does.
+    `neighbours` is tables.NEIGHBOURS; k goes as far as there are voters. Lists are sorted once for each k, and the
+    insert-step alone is done for each threshold. A query that counts and has no list has AP 0. Raises InputError
+    as `sorted_ranking` does.
     """
+    query_voters, index_voters, truth = photos.query_voters, photos.index_voters, photos.truth
     counted = truth.queries["query_id"].implode()
     neighbours = neighbours.filter(pl.col("query_id").is_in(counted))
     largest = min(SWEPT_K[-1], *(voters["rank"].n_unique() for voters in (query_voters, index_voters)))

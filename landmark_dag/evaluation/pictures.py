@@ -106,16 +106,30 @@ def kept_by_landmark(labels: pl.DataFrame, cleaned: pl.DataFrame, most: int = 40
 
 def grid_heat_map(grid: pl.DataFrame, kept: str) -> bytes:
     """Plot the column `kept` (photos or landmarks) of tables.CLEANING_GRID as a heat map with its numbers."""
-    table = grid.pivot("min_verified", index="min_inliers", values=kept).sort("min_inliers")
-    values = table.drop("min_inliers").to_numpy()
-    figure, axes = _blank("min_verified", "min_inliers", height=2.4)
-    axes.imshow(values, cmap="Greens", vmin=0, aspect="auto")
+    return _heat_map(grid.pivot("min_verified", index="min_inliers", values=kept), "min_verified", "{:,}", 0, 2.4)
+
+
+def sweep_heat_map(sweep: pl.DataFrame) -> bytes:
+    """Plot tables.RERANKING_SWEEP as a heat map with its numbers, from the lowest to the highest mAP@100."""
+    table = sweep.pivot("k", index="threshold", values="map_at_100")
+    return _heat_map(table, "k", "{:.1f}", float(sweep["map_at_100"].to_numpy().min()), 4.8)
+
+
+def _heat_map(table: pl.DataFrame, columns: str, cell: str, lowest: float, height: float) -> bytes:
+    """Plot a table whose first column names its rows; `columns` is what the others are values of."""
+    rows = table.columns[0]
+    table = table.sort(rows)
+    values = table.drop(rows).to_numpy()
+    figure, axes = _blank(columns, rows, height=height)
+    axes.imshow(values, cmap="Greens", vmin=lowest, aspect="auto")
     axes.set_xticks(range(values.shape[1]), table.columns[1:])
-    axes.set_yticks(range(values.shape[0]), [str(value) for value in table["min_inliers"]])
+    axes.set_yticks(range(values.shape[0]), [str(value) for value in table[rows]])
     axes.grid(visible=False)
     for (row, column), value in np.ndenumerate(values):
-        dark = value > 0.6 * max(values.max(), 1)
-        axes.text(column, row, f"{value:,}", ha="center", va="center", fontsize=7, color="white" if dark else "black")
+        dark = value - lowest > 0.6 * max(values.max() - lowest, 1e-9)
+        axes.text(
+            column, row, cell.format(value), ha="center", va="center", fontsize=7, color="white" if dark else "black"
+        )
     return _png(figure)
 
 

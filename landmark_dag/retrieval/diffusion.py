@@ -24,9 +24,9 @@ def diffused_lists(
     there; photos of a score above 0 come by it, descending (ties: position ascending), then the query's other
     neighbours. What diffuses from a photo solves (1 - alpha S) f = e over the photos it may reach, S being the
     mutual graph's affinity, normalised on both sides. `reach` int32 (sources, t) holds, for each of
-    `diffusion_sources`, its `settings.truncation` nearest photos, itself not included (-1: none). (Iscen et al., "Efficient Diffusion on Region Manifolds", CVPR 2017; truncated and per index
-    photo: Yang et al., "Efficient Image Retrieval via Decoupling Diffusion into Online and Offline Processing",
-    AAAI 2019.)
+    `diffusion_sources`, its `settings.truncation` nearest photos, itself not included (-1: none). (Iscen et al.,
+    "Efficient Diffusion on Region Manifolds", CVPR 2017; truncated, and from each index photo: Yang et al.,
+    "Efficient Image Retrieval via Decoupling Diffusion into Online and Offline Processing", AAAI 2019.)
     """
     size = len(index.positions)
     starts = queries.positions[:, : settings.query_neighbours]

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 from landmark_dag.retrieval.ranking import Lists, inserted_ranking, read_lists, refuse_bad_settings
 from landmark_dag.retrieval.settings import InsertSettings, RerankMethod, SoftSettings
 from landmark_dag.retrieval.voters import NEAREST_DISTANCE, bridge_confidence, label_distribution
-from landmark_dag.retrieval.votes import votes_of
 
 DEFAULTS = SoftSettings()
 """The sources' own."""
+
+TAKES_VOTES: tuple[RerankMethod, ...] = ("insert", "agreement")
+"""Methods that take the landmark voted for alone; the others take several landmarks a photo."""
 
 
 def agreement_ranking(
@@ -212,18 +214,12 @@ def reranked(
             return inserted_ranking(ranking, query_votes, index_votes, settings)
         case "agreement":
             return agreement_ranking(ranking, query_votes, index_votes, settings, soft)
-        case "label product":
+        case "label_product":
             return label_product_ranking(ranking, query_votes, index_votes, settings, soft)
         case "bridged":
             return bridged_ranking(ranking, query_votes, index_votes, settings, soft)
 
 
-def method_votes(method: RerankMethod, voters: pl.DataFrame, k: int, soft: SoftSettings = DEFAULTS) -> pl.DataFrame:
-    """Return the votes that `method` takes, from `voters` (tables.VOTERS): one row a photo, or several."""
-    match method:
-        case "label product":
-            return label_distribution(voters, soft)
-        case "bridged":
-            return bridge_confidence(voters, soft)
-        case _:
-            return votes_of(voters, k)
+def method_votes(method: RerankMethod, voters: pl.DataFrame, soft: SoftSettings = DEFAULTS) -> pl.DataFrame:
+    """Return the votes of several rows a photo that `method`, not one of TAKES_VOTES, makes of tables.VOTERS."""
+    return label_distribution(voters, soft) if method == "label_product" else bridge_confidence(voters, soft)

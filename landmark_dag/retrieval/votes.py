@@ -61,7 +61,7 @@ def votes_of(voters: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFram
     A photo with fewer voters is voted for by those it has; its confidence is still their sum / k. Raises
     InputError for k < 1, and when fewer than k voters are stored although there are more of `train_photos`.
     """
-    stored = int(voters["rank"].max() or 0)
+    stored = voters["rank"].n_unique()
     if len(voters) and stored < min(k, train_photos):
         raise InputError(
             f"{k} train photos shall vote but {stored} are stored for each photo; raise the voters' count."

@@ -10,6 +10,7 @@ from landmark_dag.evaluation.comparison import (
     SWEPT_K,
     SWEPT_THRESHOLDS,
     Photos,
+    comparison_summary,
     reranking_comparison,
     reranking_sweep,
 )
@@ -25,7 +26,7 @@ from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.tables import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
 
 LIMIT = 12
-METHODS = ["kNN", "sort", OURS, "agreement", "label product", "bridged"]
+METHODS = ["kNN", "sort", OURS, "agreement", "label_product", "bridged"]
 METHODS += [
     name + more for name in ("alpha-QE", "DBA", "diffusion", "EGT", "k-reciprocal") for more in ("", f" + {OURS}")
 ]
@@ -94,7 +95,7 @@ def test_the_papers_steps_score_as_the_pipelines_do(photos: Photos, compared: pl
 
 def test_the_sweep_scores_as_single_runs_do(photos: Photos) -> None:
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
-    swept = reranking_sweep(knn, photos.query_voters, photos.index_voters, photos.truth, LIMIT)
+    swept = reranking_sweep(knn, photos, LIMIT)
     assert swept.schema == RERANKING_SWEEP.schema
     assert swept.select("k", "threshold").rows() == [(k, t) for k in SWEPT_K for t in SWEPT_THRESHOLDS]
     for k, threshold in ((1, 0.0), (3, 0.6), (3, 1.4), (10, 0.5)):
@@ -107,17 +108,26 @@ def test_the_sweep_scores_as_single_runs_do(photos: Photos) -> None:
 def test_the_sweep_goes_as_far_as_there_are_voters(photos: Photos) -> None:
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
     voters = [split.filter(pl.col("rank") <= 2) for split in (photos.query_voters, photos.index_voters)]
-    assert reranking_sweep(knn, *voters, photos.truth, LIMIT)["k"].unique().to_list() == [1, 2]
+    few = Photos(photos.queries, photos.index, *voters, photos.truth)
+    assert reranking_sweep(knn, few, LIMIT)["k"].unique().to_list() == [1, 2]
 
 
 def test_a_query_without_a_list_counts_as_nothing_found(photos: Photos) -> None:
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
-    arguments = photos.query_voters, photos.index_voters, photos.truth, LIMIT
     whole, without = (
-        reranking_sweep(frame, *arguments).filter(k=3, threshold=0.6)["map_at_100"][0]
+        reranking_sweep(frame, photos, LIMIT).filter(k=3, threshold=0.6)["map_at_100"][0]
         for frame in (knn, knn.filter(pl.col("query_id") != "q00"))
     )
     assert without < whole
+
+
+def test_the_summary_has_a_row_a_method_with_every_usage(compared: pl.DataFrame) -> None:
+    summary = comparison_summary(compared)
+    assert summary.columns == ["method", "Public", "Private", "all", "interval", f"to {OURS}", "seconds"]
+    assert summary["method"].to_list() == METHODS
+    row = compared.filter(method=OURS, usage="all").row(0, named=True)
+    assert summary.filter(method=OURS)["all"][0] == row["map_at_100"]
+    assert summary.filter(method=OURS)[f"to {OURS}"][0] == "0.0 (0.0 to 0.0)"
 
 
 def test_two_models_are_refused(photos: Photos) -> None:

@@ -9,16 +9,18 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.ranking import inserted_ranking
 from landmark_dag.retrieval.settings import InsertSettings, SoftSettings
 from landmark_dag.retrieval.soft_reranking import (
+    TAKES_VOTES,
     agreement_ranking,
     bridged_ranking,
     label_product_ranking,
     method_votes,
     reranked,
 )
+from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.tables import NEIGHBOURS, RANKING, VOTERS, VOTES
 
 QUERIES, INDEX = ["q1", "q2"], [f"i{n}" for n in range(7)]
-METHODS = {"agreement": agreement_ranking, "label product": label_product_ranking, "bridged": bridged_ranking}
+METHODS = {"agreement": agreement_ranking, "label_product": label_product_ranking, "bridged": bridged_ranking}
 values = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0])
 Scores = dict[str, dict[int, float]]
 Lists = dict[str, list[tuple[str, float]]]
@@ -98,7 +100,7 @@ def through_landmarks(case, query: str, method: str, limit: int) -> list[tuple]:
 
 
 @settings(deadline=None, max_examples=200)
-@given(cases(3), st.integers(1, 9), st.sampled_from(["label product", "bridged"]), st.integers(0, 99))
+@given(cases(3), st.integers(1, 9), st.sampled_from(["label_product", "bridged"]), st.integers(0, 99))
 def test_landmarks_join_queries_and_photos_as_the_oracle_says(case, limit: int, method: str, seed: int) -> None:
     lists, queries, index = case
     votes = [scores_frame(scores).sample(fraction=1, shuffle=True, seed=seed) for scores in (queries, index)]
@@ -115,7 +117,7 @@ def test_every_method_is_one_setting_away(method: str) -> None:
         orient="row",
     )
     neighbours = neighbours_frame({"q": [("a", 0.5)]})
-    votes = method_votes(method, voters, k=1)
+    votes = votes_of(voters, 1) if method in TAKES_VOTES else method_votes(method, voters)
     chosen = reranked(neighbours, votes, votes, InsertSettings(method=method))
     functions = {"insert": inserted_ranking, **METHODS}
     assert chosen.equals(functions[method](neighbours, votes, votes, InsertSettings()))

@@ -1,0 +1,71 @@
+"""Recognition: the landmark that a query shows, and a score by which all queries' answers are sorted."""
+
+import numpy as np
+import polars as pl
+
+from landmark_dag.cleaning.local_features import FeatureLookup, JoinedFeatures
+from landmark_dag.cleaning.settings import VerificationSettings
+from landmark_dag.cleaning.verification import verify_pairs
+from landmark_dag.errors import InputError
+from landmark_dag.retrieval.settings import RecognitionSettings
+from landmark_dag.retrieval.votes import votes_of
+from landmark_dag.tables import VOTES
+
+
+def recognised(
+    voters: pl.DataFrame, settings: RecognitionSettings, inliers: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Return each query's landmark and score, as confidence (tables.VOTES, by image id), from its nearest `voters`.
+
+    Every voter counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
+    full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
+    for more than `distractor_queries` queries is taken for what stands in many photos and is asked for in none: its
+    score becomes minus the number of these queries, below all others. (Ozaki and Yokoo, arXiv 1906.04087, section
+    3.4; its repository, exp/submit_recognition.py.) Raises InputError for settings under their range.
+    """
+    if settings.full_inliers < 1 or settings.distractor_queries < 0:
+        raise InputError(
+            f"full_inliers is {settings.full_inliers} and distractor_queries {settings.distractor_queries}; "
+            "the first must be 1 or more, the second 0 or more."
+        )
+    if inliers is not None:
+        bonus = (pl.col("inliers") / settings.full_inliers).clip(upper_bound=1).fill_null(0)
+        voters = voters.join(inliers, on=["image_id", "train_id"], how="left").with_columns(
+            (pl.col("similarity") + bonus).cast(pl.Float32)
+        )
+    votes = votes_of(voters, settings.k)
+    if settings.distractor_queries == 0:
+        return votes
+    queries = pl.len().over("landmark_id")
+    demoted = pl.when(queries > settings.distractor_queries).then(-queries.cast(pl.Float32))
+    return VOTES.conform(votes.with_columns(confidence=demoted.otherwise("confidence")), "recognition")
+
+
+def voter_inliers(
+    voters: pl.DataFrame,
+    k: int,
+    query_features: FeatureLookup,
+    train_features: FeatureLookup,
+    settings: VerificationSettings,
+    device: str = "cpu",
+) -> pl.DataFrame:
+    """Return image_id, train_id and inliers of every query and its `k` nearest of `voters` (tables.VOTERS).
+
+    Raises InputError for a photo without local features, and for features of two kinds.
+    """
+    nearest = voters.filter(pl.col("rank") <= k).select("image_id", "train_id")
+    queries = _rows(nearest["image_id"], query_features, "Query")
+    train = _rows(nearest["train_id"], train_features, "Train photo") + len(query_features.image_ids)
+    pairs = np.column_stack([queries, train]).astype(np.int32)
+    inliers, _ = verify_pairs(JoinedFeatures([query_features, train_features]), pairs, settings, device)
+    return nearest.with_columns(inliers=inliers)
+
+
+def _rows(image_ids: pl.Series, features: FeatureLookup, what: str) -> np.ndarray:
+    """Return where each of `image_ids` stands in `features`."""
+    known = pl.DataFrame({"image_id": features.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
+    rows = image_ids.to_frame("image_id").join(known, on="image_id", how="left", maintain_order="left")
+    missing = rows.filter(pl.col("row").is_null())
+    if len(missing):
+        raise InputError(f"{what} {missing['image_id'][0]} has no local features; extract them first.")
+    return rows["row"].to_numpy()
