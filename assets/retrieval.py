@@ -1,5 +1,6 @@
 """Retrieval: embeddings, the kNN graph, votes, and the sorted and inserted rankings."""
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,30 @@ from assets.steps import (
     deps,
     every,
     every_shard,
+    last_metadata,
     materialize_stored,
     same,
     table_metadata,
 )
+from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.tables import CLEANED_DATASET, MANIFEST, NEIGHBOURS, RANKING, VOTERS, VOTES, write_table
+from landmark_dag.tables import (
+    CLEANED_DATASET,
+    MANIFEST,
+    NEIGHBOURS,
+    RANKING,
+    VOTERS,
+    VOTES,
+    read_notes,
+    read_table,
+    write_table,
+)
 from resources.accelerator import Accelerator
-from resources.store import Store
+from resources.store import Store, digest
+
+RECALL_QUERIES, SMALLEST_RECALL = 200, 0.9
+"""Queries of a shard whose exact neighbours are found beside the approximate ones, and the share that must agree."""
 
 
 def _of(split: str) -> dict[str, Any]:
@@ -92,23 +108,63 @@ _KNN_GRAPH = [same("query/embeddings"), every("index/embeddings", "index")]
 def knn_graph(
     context: dg.AssetExecutionContext, config: NeighbourConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """The exact nearest index photos of every query, by inner product."""
-    from landmark_dag.retrieval.knn_tables import neighbour_table
+    """The nearest index photos of every query, by inner product; exact unless the settings say otherwise.
 
-    settings = config.settings()
+    Of an exact graph only the neighbours in new index shards are searched, and merged into what is stored.
+    """
+    from landmark_dag.retrieval.embeddings import sample
+    from landmark_dag.retrieval.knn_tables import NeighbourSearch, growth_notes, merged_neighbours, merged_shards
+
+    settings, device = config.settings(), accelerator.torch_device()
+    index_shards = every_shard(context, "index")
+
+    @functools.cache
+    def search(*shards: str) -> NeighbourSearch:
+        return NeighbourSearch(store.read_embeddings("index/embeddings", shards), settings, device)
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        index = store.read_embeddings("index/embeddings", every_shard(context, "index"))
         queries = store.read_embeddings("query/embeddings", [shard])
-        if len(index.image_ids) < settings.neighbours:
-            context.log.warning(
-                f"The index holds {len(index.image_ids)} photos: every list is that long, not {settings.neighbours}."
-            )
-        graph = neighbour_table(queries, index, settings, accelerator.torch_device())
-        write_table(path, NEIGHBOURS, graph, version)
-        return {"dagster/row_count": graph.height, "queries": len(queries.image_ids)}
+        origin = digest([store.input_version("query/embeddings", shard), determining(settings)])
+        versions = {name: store.input_version("index/embeddings", name) for name in index_shards}
+        kept = merged_shards(read_notes(path), origin, versions) if settings.grows else []
+        new = [name for name in index_shards if name not in kept]
+        graph = search(*new).table(queries)
+        if kept:
+            store.check_distinct("index/embeddings", index_shards)
+            graph = merged_neighbours(read_table(path, NEIGHBOURS), graph, settings.neighbours)
+        write_table(path, NEIGHBOURS, graph, version, growth_notes(origin, versions) if settings.grows else None)
+        recall = {} if settings.search == "exact" else {"recall": search(*new).recall(sample(queries, RECALL_QUERIES))}
+        return {
+            "dagster/row_count": graph.height,
+            "queries": len(queries.image_ids),
+            "index shards searched": len(new),
+            **recall,
+        }
 
     return materialize_stored(context, store, compute, inputs=_KNN_GRAPH, settings=[settings])
+
+
+@dg.asset_check(
+    asset=knn_graph,
+    name="recall",
+    description=(
+        f"Fails when an approximate search finds under {SMALLEST_RECALL:.0%} of the exact neighbours of "
+        f"{RECALL_QUERIES} queries of a shard. Raise effort, or choose another search. Exact search always passes."
+    ),
+)
+def graph_recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Compare the recall that each shard's last materialization reported with the floor."""
+    reported = {}
+    for shard in SHARDS["query"].get_partition_keys(dynamic_partitions_store=context.instance):
+        metadata = last_metadata(context.instance, knn_graph.key, shard)
+        if "recall" in metadata:
+            reported[shard] = float(metadata["recall"].value)
+    worst = min(reported, key=reported.__getitem__, default="")
+    return dg.AssetCheckResult(
+        passed=all(recall >= SMALLEST_RECALL for recall in reported.values()),
+        metadata={"shards searched approximately": len(reported)}
+        | ({"worst shard": worst, "recall": reported[worst]} if reported else {}),
+    )
 
 
 def _voters(split: str) -> dg.AssetsDefinition:
