@@ -1,0 +1,137 @@
+"""The kNN graph through Dagster: it grows by new index shards, equal to a graph from nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pytest
+
+from assets.retrieval import graph_recall, knn_graph
+from landmark_dag.partitions import SHARDS
+from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
+from landmark_dag.tables import NEIGHBOURS
+from resources.accelerator import Accelerator
+from resources.store import Store, digest
+
+
+class World:
+    """A store with the embeddings of three index shards and two query shards, of which some are registered."""
+
+    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.store = Store(root=str(root))
+        for split in ("index", "query"):
+            for shard in ("0000", "0001", "0002"):
+                self.embed(split, shard)
+
+    def embed(self, split: str, shard: str, change: int = 0, photos: int = 12) -> None:
+        generator = np.random.default_rng([len(split), int(shard), change])
+        ids = [f"{split}-{shard}-{number:04}" for number in range(photos)]
+        path = self.store.path(f"{split}/embeddings", shard)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        vectors = generator.normal(size=(len(ids), 8))
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        version = digest([split, shard, change])
+        write_embeddings(path, Embeddings(ids, vectors.astype(np.float16), "model"), version)
+
+    def register(self, split: str, *shards: str) -> None:
+        self.instance.add_dynamic_partitions(SHARDS[split].name, list(shards))
+
+    def graph(self, shard: str, **config: object) -> dict:
+        result = dg.materialize(
+            [knn_graph, graph_recall],
+            instance=self.instance,
+            resources={"store": self.store, "accelerator": Accelerator(device="cpu")},
+            partition_key=shard,
+            run_config={"ops": {"knn_graph": {"config": {"neighbours": 20, **config}}}},
+        )
+        (check,) = result.get_asset_check_evaluations()
+        metadata = result.asset_materializations_for_node("knn_graph")[0].metadata
+        return {name: value.value for name, value in metadata.items()} | {"passed": check.passed}
+
+    def rows(self, shard: str) -> list:
+        return self.store.read("knn_graph", NEIGHBOURS, shard).rows()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with dg.instance_for_test() as instance:
+        yield World(tmp_path / "store", instance)
+
+
+@pytest.fixture
+def from_nothing(tmp_path: Path) -> Iterator[World]:
+    with dg.instance_for_test() as instance:
+        world = World(tmp_path / "other", instance)
+        world.register("query", "0000")
+        world.register("index", "0000", "0001", "0002")
+        yield world
+
+
+def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals(
+    world: World, from_nothing: World
+) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001")
+    assert world.graph("0000")["index shards searched"] == 2
+    world.register("index", "0002")
+    grown = world.graph("0000")
+    assert (grown["index shards searched"], grown["unchanged"], grown["passed"]) == (1, False, True)
+    assert from_nothing.graph("0000")["index shards searched"] == 3
+    assert world.rows("0000") == from_nothing.rows("0000")
+    assert world.graph("0000")["unchanged"]
+
+
+def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: World, from_nothing: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001", "0002")
+    world.graph("0000")
+    for one in (world, from_nothing):
+        one.embed("index", "0001", change=1)
+    assert world.graph("0000")["index shards searched"] == 3
+    from_nothing.graph("0000")
+    assert world.rows("0000") == from_nothing.rows("0000")
+
+
+def test_other_settings_make_the_graph_anew(world: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001")
+    world.graph("0000")
+    assert world.graph("0000", neighbours=5)["index shards searched"] == 2
+    assert len(world.rows("0000")) == 12 * 5
+
+
+def test_a_new_query_shard_touches_no_other(world: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001")
+    world.graph("0000")
+    before = world.store.path("knn_graph", "0000").read_bytes()
+    world.register("query", "0001")
+    world.graph("0001")
+    assert world.store.path("knn_graph", "0000").read_bytes() == before
+    assert world.graph("0000")["unchanged"]
+
+
+def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001")
+    world.graph("0000")
+    before = world.rows("0000")
+    source, target = (world.store.path("index/embeddings", shard) for shard in ("0000", "0002"))
+    target.write_bytes(source.read_bytes())
+    world.register("index", "0002")
+    with pytest.raises(Exception, match="index-0000-0000 stands in two shards of index/embeddings"):
+        world.graph("0000")
+    assert world.rows("0000") == before
+
+
+def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: World) -> None:
+    world.embed("index", "0000", photos=12_000)
+    world.register("query", "0000")
+    world.register("index", "0000")
+    good = world.graph("0000", search="ivf", effort=64)
+    assert good["recall"] > 0.9 and good["passed"]
+    poor = world.graph("0000", search="ivf", effort=1)
+    assert poor["recall"] < 0.9 and not poor["passed"]
+    assert world.graph("0000")["passed"]
