@@ -1,0 +1,165 @@
+"""Photos a second of our training beside a plain timm training step: same network, size, precision and workers.
+
+The plain loop is timm's: its model with a linear classifier, its loader (PIL, worker processes) with random crop and
+brightness, SGD, autocast and channels_last as ours. Both train on photos of one aspect ratio, turn by turn in one
+process; a turn's first epoch warms up and its second is timed.
+
+Run: python -m benchmarks.train_step [PHOTOS] [--backbone NAME] [--size N] [--photos N] [--device cuda]
+"""
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+import click
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from timm.data import create_loader
+from torch.nn import functional
+from torch.utils.data import Dataset
+
+from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.training.batches import aspect_buckets
+from landmark_dag.training.distributed import SINGLE
+from landmark_dag.training.fit import LabelledPhotos, Progress, _threads, fit
+from landmark_dag.training.network import build_network, fast_in_bfloat16
+from landmark_dag.training.preprocessing import photo_sizes
+from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+
+CLASSES = 50
+Turn = tuple[float, float]
+"""Photos a second, and the share of the time spent waiting for data."""
+
+
+class Files(Dataset):
+    """Photos for timm's loader, which sets `transform`; `epochs` of them in a row, so that workers go on."""
+
+    def __init__(self, photos: LabelledPhotos, epochs: int) -> None:
+        self.photos, self.epochs = photos, epochs
+        self.transform = None
+
+    def __len__(self) -> int:
+        return self.epochs * len(self.photos.locations)
+
+    def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+        position = place % len(self.photos.locations)
+        with Image.open(self.photos.locations[position].path) as image:
+            return self.transform(image.convert("RGB")), int(self.photos.class_ids[position])
+
+
+def alike(files: Sequence[Path], count: int, batch_size: int) -> tuple[LabelledPhotos, int]:
+    """Return `count` photos of the commonest aspect ratio, labelled in turn, and the place of their size."""
+    sizes = np.array([Image.open(file).size for file in files], np.int32)
+    buckets = aspect_buckets(sizes)
+    bucket = int(np.bincount(buckets).argmax())
+    chosen = np.flatnonzero(buckets == bucket)[:count]
+    chosen = chosen[: len(chosen) // batch_size * batch_size]
+    places = [PhotoLocation(str(place), str(files[place]), 0, files[place].stat().st_size) for place in chosen]
+    return LabelledPhotos(places, sizes[chosen], np.arange(len(chosen)) % CLASSES), bucket
+
+
+def our_turn(photos: LabelledPhotos, backbone: str, settings: TrainingSettings, device: str) -> Turn:
+    """Train for two epochs with our loop; time the second."""
+    ends: list[float] = []
+    network = build_network(NetworkSettings(backbone=backbone), seed=0)
+    history = fit(photos, network, settings, device, Progress(on_epoch=lambda row: ends.append(time.perf_counter())))
+    return len(photos.locations) / (ends[1] - ends[0]), history[1]["waiting"]
+
+
+def plain_turn(
+    photos: LabelledPhotos, backbone: str, size: tuple[int, int], batch_size: int, device: torch.device, workers: int
+) -> Turn:
+    """Train for two epochs with a plain loop; time the second."""
+    loader = create_loader(
+        Files(photos, epochs=2),
+        input_size=(3, size[1], size[0]),
+        batch_size=batch_size,
+        is_training=True,
+        scale=(0.64, 1.0),
+        hflip=0.0,
+        color_jitter=(0.1, 0.0, 0.0),
+        interpolation="bicubic",
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        device=device,
+        use_prefetcher=device.type == "cuda",
+    )
+    model = timm.create_model(backbone, num_classes=CLASSES).to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-5)
+    waiting, asked, begun = 0.0, 0.0, 0.0
+    for step, (inputs, class_ids) in enumerate(loader):
+        if step == len(loader) // 2:
+            _finish(device)
+            begun, waiting = time.perf_counter(), 0.0
+        elif begun:
+            waiting += time.perf_counter() - asked
+        inputs = inputs.to(device, memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast_in_bfloat16(device)):
+            loss = functional.cross_entropy(model(inputs), class_ids.to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        asked = time.perf_counter()
+    _finish(device)
+    seconds = time.perf_counter() - begun
+    return len(photos.locations) / seconds, waiting / seconds
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _rendered(folder: Path) -> list[Path]:
+    """Render a small photo set; return its train photos."""
+    from landmark_dag.photos.rendering import render_photos
+    from landmark_dag.photos.rendering_settings import RenderingSettings
+
+    render_photos(folder / "rendered", RenderingSettings())
+    return sorted((folder / "rendered" / "train").rglob("*.jpg"))
+
+
+@click.command()
+@click.argument("folder", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--backbone", default="resnet18", show_default=True)
+@click.option("--size", default=224, show_default=True, help="longer side, pixels")
+@click.option("--photos", default=256, show_default=True)
+@click.option("--batch-size", default=32, show_default=True)
+@click.option("--repeats", default=3, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+def main(
+    folder: Path | None, backbone: str, size: int, photos: int, batch_size: int, repeats: int, device: str
+) -> None:
+    """Print photos a second of both, the share of the time spent waiting for data, and the ratio."""
+    on = torch.device(device)
+    workers = _threads(on, SINGLE)[0]
+    settings = TrainingSettings(square_size=size, long_side=size, epochs=2, batch_size=batch_size, checkpoint_steps=0)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = sorted(folder.rglob("*.jpg")) if folder else _rendered(Path(scratch))
+        some, bucket = alike(files, photos, batch_size)
+        shown = photo_sizes(size, size)[bucket]
+        print(f"{backbone}, {len(some.locations)} photos at {shown[0]} x {shown[1]}, {workers} workers, {device}")
+        ways = {
+            "plain timm": lambda: plain_turn(some, backbone, shown, batch_size, on, workers),
+            "our training": lambda: our_turn(some, backbone, settings, device),
+        }
+        turns: dict[str, list[Turn]] = {name: [] for name in ways}
+        for _ in range(repeats):
+            for name, way in ways.items():
+                turns[name].append(way())
+    for name, found in turns.items():
+        rates, waits = zip(*found, strict=True)
+        print(
+            f"{name:12s} photos/s min/median/max {min(rates):7.1f} {median(rates):7.1f} {max(rates):7.1f}, "
+            f"waiting {100 * median(waits):.1f} % of the time"
+        )
+    ratio = median(rate for rate, _ in turns["our training"]) / median(rate for rate, _ in turns["plain timm"])
+    print(f"ratio of medians {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
