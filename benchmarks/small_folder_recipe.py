@@ -4,7 +4,7 @@ A third of the landmarks is held out whole and joins the validation index as dis
 drawn to photos of unknown places. Of the other landmarks, half of the photos are train, a third index, the
 rest queries. Lists have 30 photos, about what 100 are to a folder's real index. No query photo is looked at.
 
-Run: python -m benchmarks.small_folder_recipe PHOTOS --backbone NAME --weights FILE [--wrong-labels CSV]
+Run: python -m benchmarks.small_folder_recipe PHOTOS --backbone NAME --weights FILE [--wrong-labels CSV] [--fine-tune]
 """
 
 import csv
@@ -15,15 +15,18 @@ import click
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from landmark_dag.evaluation.retrieval_metrics import average_precision, first_hits
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.knn import nearest
 from landmark_dag.retrieval.ranking import group_by_landmark, insert_step, sort_step
 from landmark_dag.retrieval.settings import EmbeddingSettings, InsertSettings
 from landmark_dag.retrieval.votes import vote
 from landmark_dag.settings import profile_named
-from landmark_dag.training.fit import fit_projection
+from landmark_dag.training.artifact import Model
+from landmark_dag.training.fit import LabelledPhotos, fit, fit_projection
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized, scaled, size_for
@@ -139,6 +142,40 @@ def figures(
     return np.mean(rows, axis=0)
 
 
+def fine_tuned(
+    locations: list[PhotoLocation],
+    landmarks: NDArray[np.int64],
+    settings: NetworkSettings,
+    training: TrainingSettings,
+    seeds: int,
+) -> NDArray[np.float64]:
+    """Return the ladder's mean over splits, a network trained on each split's train photos, embedding at one scale."""
+    shapes = np.array([Image.open(location.path).size for location in locations], np.int32)
+    one_scale = EmbeddingSettings(square_size=training.square_size, long_side=training.long_side, scales=(1.0,))
+    rows = []
+    for seed in range(seeds):
+        parts = split(landmarks, seed)
+        train = parts[0]
+        class_ids = np.unique(landmarks[train], return_inverse=True)[1]
+        network = build_network(settings, training.seed)
+        fit(LabelledPhotos([locations[place] for place in train], shapes[train], class_ids), network, training)
+        vectors = embed_photos(locations, Model(network, settings, "", {}), replace(one_scale, batch_size=8)).vectors
+        rows.append(ladder(vectors.astype(np.float32), landmarks, parts))
+    return np.mean(rows, axis=0)
+
+
+def fine_tuning(base: TrainingSettings) -> dict[str, TrainingSettings]:
+    """Return training settings by name: the profile's, and those that move the backbone's last stage too."""
+    last_stage = replace(base, trainable="last_stage", epochs=5, backbone_share=0.01, frozen_batch_norm=True)
+    return {
+        "the profile": base,
+        "last stage, 0.01 of the rate": last_stage,
+        "last stage, 0.1 of the rate": replace(last_stage, backbone_share=0.1),
+        "last stage, 0.1, batch norm moves": replace(last_stage, backbone_share=0.1, frozen_batch_norm=False),
+        "last stage, 0.1, moving average": replace(last_stage, backbone_share=0.1, ema_decay=0.98),
+    }
+
+
 def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], TrainingSettings | None, list[int]]]:
     """Return every choice by name: network settings that differ, training settings, scales embedded at."""
     every = [0, 1, 2]
@@ -177,14 +214,19 @@ def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], Traini
 @click.option("--weights", default="hub", show_default=True, help="weights file, or `hub`")
 @click.option("--wrong-labels", type=click.Path(exists=True, path_type=Path), help="CSV with the column id")
 @click.option("--seeds", default=4, show_default=True, help="splits averaged")
-def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, seeds: int) -> None:
+@click.option("--fine-tune", is_flag=True, help="choices that move the backbone, each embedded at one scale")
+def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, seeds: int, fine_tune: bool) -> None:
     """Print mAP of kNN, sorted and inserted lists for every choice."""
     profile = profile_named("photos")
     settings = replace(profile.network, backbone=backbone, weights=weights)
     locations, landmarks = read_train(photos, wrong_labels)
-    extracted: dict[bool, Features] = {}
     print(f"mean of {seeds} splits of {len(landmarks)} photos")
     print(f"{'choice':40s} {'kNN':>6s} {'sorted':>6s} {'inserted':>8s}")
+    if fine_tune:
+        for name, tried in fine_tuning(profile.training).items():
+            _print_row(name, fine_tuned(locations, landmarks, settings, tried, seeds))
+        return
+    extracted: dict[bool, Features] = {}
     for name, (differs, training, scales) in choices(profile.training).items():
         network_settings: NetworkSettings = replace(settings, **differs)  # type: ignore[arg-type]
         network = build_network(network_settings, profile.training.seed)
@@ -192,7 +234,11 @@ def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, s
         if normalised not in extracted:
             extracted[normalised] = extract(locations, network, profile.training)
         found = figures(extracted[normalised], landmarks, network, training, scales, seeds)
-        print(f"{name:40s} {found[0]:6.1f} {found[1]:6.1f} {found[2]:8.1f}", flush=True)
+        _print_row(name, found)
+
+
+def _print_row(name: str, found: NDArray[np.float64]) -> None:
+    print(f"{name:40s} {found[0]:6.1f} {found[1]:6.1f} {found[2]:8.1f}", flush=True)
 
 
 if __name__ == "__main__":

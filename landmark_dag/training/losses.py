@@ -170,9 +170,11 @@ class Classifier(nn.Module):
             return arcface_logits(cosine, true, scale=scale, margin=margins, easy_margin=easy)
         if settings.loss == "cosface":
             return cosface_logits(cosine, true, scale=settings.scale, margin=margins)
-        if self.training:
-            self.scale.copy_(adacos_scale(cosine.detach(), true, self.scale))
-        return self.scale * cosine
+        if not self.training:
+            return self.scale * cosine
+        scale = adacos_scale(cosine.detach(), true, self.scale)
+        self.scale.copy_(scale)
+        return scale * cosine
 
 
 def _column(margin: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
