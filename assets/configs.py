@@ -10,6 +10,7 @@ import pydantic
 from landmark_dag.evaluation.settings import BootstrapSettings, ComparisonSettings
 from landmark_dag.retrieval.settings import (
     DiffusionSettings,
+    EnsembleSettings,
     ExpansionSettings,
     ReciprocalSettings,
     SoftSettings,
@@ -87,8 +88,14 @@ class DistributedConfig(config_of(DistributedSettings())):
     """On how many processes and hosts training runs."""
 
 
+class EnsembleConfig(config_of(EnsembleSettings())):
+    """Further trained models beside the one of this home; the same for train, index and query embeddings."""
+
+
 class EmbeddingConfig(config_of(_PROFILE.embedding)):
     """How a photo becomes an embedding."""
+
+    ensemble: EnsembleConfig = EnsembleConfig()
 
 
 class BootstrapEmbeddingConfig(config_of(_PROFILE.bootstrap_embedding)):

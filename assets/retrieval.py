@@ -21,6 +21,7 @@ from assets.steps import (
     table_metadata,
 )
 from landmark_dag.determining import determining
+from landmark_dag.files import folder_fingerprint
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.tables import (
@@ -67,17 +68,18 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: EmbeddingConfig, store: Store, accelerator: Accelerator
     ) -> dg.MaterializeResult:
         from landmark_dag.photos.manifest import locations_of
-        from landmark_dag.retrieval.embedding import embed_photos
+        from landmark_dag.retrieval.embedding import embed_by_ensemble
         from landmark_dag.retrieval.embeddings import write_embeddings
         from landmark_dag.training.artifact import load_model
 
-        settings = config.settings()
+        settings, ensemble = config.settings(), config.ensemble.settings()
+        further = [Path(folder) for folder in ensemble.folders]
         device = accelerator.torch_device()
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
-            model = load_model(store.model_folder(), device)
+            models = [load_model(folder, device) for folder in (store.model_folder(), *further)]
             locations = locations_of(store.read(f"{split}/photos", MANIFEST, shard))
-            embedded = embed_photos(locations, model, settings, device)
+            embedded = embed_by_ensemble(locations, models, ensemble.each_weight, settings, device)
             write_embeddings(path, embedded, version)
             return {
                 "dagster/row_count": len(embedded.image_ids),
@@ -86,7 +88,14 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
                 "device": device,
             }
 
-        return materialize_stored(context, store, compute, inputs=inputs, settings=[settings])
+        return materialize_stored(
+            context,
+            store,
+            compute,
+            inputs=inputs,
+            settings=[settings, ensemble] if further else [settings],
+            source=lambda shard: digest([folder_fingerprint(folder) for folder in further]) if further else "",
+        )
 
     return embeddings
 

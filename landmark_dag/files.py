@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from landmark_dag.errors import InputError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -31,3 +33,14 @@ def replacing(path: Path) -> Iterator[Path]:
 def fingerprint(data: bytes | memoryview) -> str:
     """Return the 32-digit hexadecimal BLAKE2b fingerprint (128 bits) of `data`."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Return the fingerprint of the names and bytes of all files in `folder`, not in its folders.
+
+    Raises InputError when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder; name the folder of a trained model.")
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return fingerprint("".join(f"{path.name} {fingerprint(path.read_bytes())}\n" for path in files).encode())

@@ -48,7 +48,7 @@ def embed_photos(
     features = features_of(
         len(locations),
         views_of,
-        network,
+        torch.compile(network) if settings.compile else network,
         batch_size=settings.batch_size,
         device=torch.device(device),
         threads=threads,
@@ -57,6 +57,26 @@ def embed_photos(
     image_ids = [location.image_id for location in locations]
     vectors = _unit(features.reshape(len(image_ids), network.dimensions), image_ids)
     return Embeddings(image_ids, vectors, model.fingerprint)
+
+
+def embed_by_ensemble(
+    locations: Sequence[PhotoLocation],
+    models: Sequence[Model],
+    weights: Sequence[float],
+    settings: EmbeddingSettings,
+    device: str = "cpu",
+) -> Embeddings:
+    """Embed photos by several models: each embedding, of unit length, times its weight; then the whole made unit.
+
+    `models` and `weights` (above 0) stand in the order of the numbers. The embeddings' model names every member's
+    fingerprint and weight; with one model it is that model's own. Raises what `embed_photos` raises.
+    """
+    members = [embed_photos(locations, model, settings, device) for model in models]
+    if len(members) == 1:
+        return members[0]
+    joined = np.hstack([weight * one.vectors.astype(np.float32) for weight, one in zip(weights, members, strict=True)])
+    names = [f"{weight:g} x {one.model}" for weight, one in zip(weights, members, strict=True)]
+    return Embeddings(members[0].image_ids, _unit(joined, members[0].image_ids), " + ".join(names))
 
 
 def _unit(features: NDArray[np.float32], image_ids: Sequence[str]) -> NDArray[np.float16]:

@@ -16,6 +16,29 @@ class EmbeddingSettings:
     scales: Annotated[tuple[float, ...], "scales whose raw features are averaged"] = (0.75, 1.0, 1.25)
     smallest_side: Annotated[int, "no side is scaled under this, pixels"] = 128
     batch_size: Annotated[int, "photos a batch", Only.SPEED] = 32
+    compile: Annotated[bool, "compile the network for each size, which takes seconds each", Only.SPEED] = False
+
+
+@dataclass(frozen=True)
+class EnsembleSettings:
+    """Further trained models whose embeddings follow the trained model's (paper, section 4.4: six models)."""
+
+    folders: Annotated[tuple[str, ...], "folders of further trained models"] = ()
+    weights: Annotated[tuple[float, ...], "weight of the trained model, then of each further one; empty: 1 each"] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse weights that do not fit the models."""
+        if self.weights and len(self.weights) != 1 + len(self.folders):
+            raise InputError(
+                f"An ensemble of {1 + len(self.folders)} models got {len(self.weights)} weights; give one for each."
+            )
+        if any(not weight > 0 for weight in self.weights):
+            raise InputError(f"Ensemble weights are {list(self.weights)}; each must be above 0.")
+
+    @property
+    def each_weight(self) -> tuple[float, ...]:
+        """The weight of every model, the trained model's first."""
+        return self.weights or (1.0,) * (1 + len(self.folders))
 
 
 @dataclass(frozen=True)

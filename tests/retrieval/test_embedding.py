@@ -9,8 +9,8 @@ import torch
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.settings import EmbeddingSettings
+from landmark_dag.retrieval.embedding import embed_by_ensemble, embed_photos
+from landmark_dag.retrieval.settings import EmbeddingSettings, EnsembleSettings
 from landmark_dag.training.artifact import Model, bootstrap_model
 from landmark_dag.training.preprocessing import decoded, resized
 from landmark_dag.training.settings import NetworkSettings
@@ -91,3 +91,33 @@ def test_a_photo_that_is_gone_is_named(locations: list[PhotoLocation], model: Mo
     gone = PhotoLocation("lost", str(tmp_path / "lost.jpg"), 0, 10)
     with pytest.raises(InputError, match="lost"):
         embed_photos([*locations, gone], model, SETTINGS)
+
+
+def test_an_ensemble_joins_weighted_unit_embeddings_and_names_every_member(
+    locations: list[PhotoLocation], model: Model
+) -> None:
+    other = bootstrap_model(NetworkSettings(backbone="test_efficientnet"))
+    first, second = (embed_photos(locations, one, SETTINGS).vectors.astype(np.float32) for one in (model, other))
+    joined = embed_by_ensemble(locations, [model, other], [1.0, 0.5], SETTINGS)
+    expected = np.hstack([first, 0.5 * second]) / np.sqrt(1.25)
+    assert joined.vectors.shape == expected.shape and joined.vectors.dtype == np.float16
+    assert np.allclose(joined.vectors.astype(np.float32), expected, atol=2e-3)
+    assert joined.model == f"1 x {model.fingerprint} + 0.5 x {other.fingerprint}"
+    assert embed_by_ensemble(locations, [model], [1.0], SETTINGS).model == model.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("folders", "weights", "message"),
+    [(("a",), (1.0,), "2 models got 1 weights"), ((), (0.0,), "each must be above 0")],
+)
+def test_ensemble_weights_that_do_not_fit_are_refused(folders: tuple, weights: tuple, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        EnsembleSettings(folders, weights)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_embeddings(locations: list[PhotoLocation], model: Model) -> None:
+    settings = replace(SETTINGS, scales=(1.0,))
+    plain = embed_photos(locations, model, settings).vectors.astype(np.float32)
+    compiled = embed_photos(locations, model, replace(settings, compile=True)).vectors.astype(np.float32)
+    assert ((plain * compiled).sum(axis=1) > 1 - 1e-3).all()
