@@ -13,6 +13,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.training.settings import TrainingSettings
 
 _SMALLEST_SINE_SQUARED = 1e-6
+_SMALLEST_LENGTH = 1e-12
 
 
 def cosface_logits(
@@ -122,8 +123,9 @@ class Classifier(nn.Module):
         features = features.float()
         if self.settings.loss == "softmax":
             return self._nearest(features @ weight.T), true
-        products = functional.normalize(features) @ functional.normalize(weight).T
-        cosine = self._nearest(products.clamp(-1, 1))
+        # Products are divided by the lengths, not the weight itself: of them there are fewer, a row for each photo.
+        lengths = weight.norm(dim=1).clamp(min=_SMALLEST_LENGTH)
+        cosine = self._nearest((functional.normalize(features) @ weight.T / lengths).clamp(-1, 1))
         return self._with_margin(cosine, true, self.margins[class_ids]), true
 
     def forward(self, features: torch.Tensor, class_ids: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
