@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
@@ -36,7 +37,9 @@ def read_neighbours(path: Path) -> pl.DataFrame:
         _refuse_rising_similarity(path, frame)
         return frame.sort("query_id", "rank")
     frame = frame.sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
-    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id")
+    lengths = frame["query_id"].rle().struct.field("len").to_numpy()
+    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    rank = (np.arange(len(frame)) - starts + 1).astype(np.int32)
     return frame.with_columns(rank=rank).select(list(NEIGHBOURS.schema))
 
 

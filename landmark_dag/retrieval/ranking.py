@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
+from landmark_dag.retrieval.positions import positions_of
 from landmark_dag.retrieval.settings import InsertSettings
 from landmark_dag.tables import RANKING
 
@@ -211,31 +212,24 @@ class Lists:
 def read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> Lists:
     """Turn lists (query_id, rank, index_id, similarity) and votes into integers; see `sorted_ranking`."""
     frame = _in_order(frame.select("query_id", "rank", "index_id", "similarity"))
-    index_votes = index_votes.sort("image_id").with_row_index("position")
-    joined = frame.join(
-        index_votes.select(pl.col("image_id").alias("index_id"), pl.col("position").cast(pl.Int32)),
-        on="index_id",
-        how="left",
-        maintain_order="left",
-    )
-    _refuse_missing(joined, "position", "index_id", "Index photo")
-    runs = joined["query_id"].rle().struct.unnest()
-    queries = runs.join(query_votes, left_on="value", right_on="image_id", how="left", maintain_order="left").rename(
-        {"value": "query_id"}
-    )
-    _refuse_missing(queries, "landmark_id", "query_id", "Query")
+    index_votes = index_votes.sort("image_id")
+    positions = positions_of(frame["index_id"], index_votes["image_id"])
+    _refuse_missing(positions, frame["index_id"], "Index photo")
+    runs = frame["query_id"].rle().struct.unnest()
+    votes_at = positions_of(runs["value"], query_votes["image_id"])
+    _refuse_missing(votes_at, runs["value"], "Query")
     lists = Lists(
-        queries["query_id"],
+        runs["value"],
         index_votes["image_id"],
-        np.concatenate([[0], np.cumsum(queries["len"].to_numpy(), dtype=np.int64)]),
-        joined["position"].to_numpy(),
-        joined["similarity"],
-        queries["landmark_id"].to_numpy(),
-        queries["confidence"].to_numpy(),
+        np.concatenate([[0], np.cumsum(runs["len"].to_numpy(), dtype=np.int64)]),
+        positions,
+        frame["similarity"],
+        query_votes["landmark_id"].to_numpy()[votes_at],
+        query_votes["confidence"].to_numpy()[votes_at],
         index_votes["landmark_id"].to_numpy(),
         index_votes["confidence"].to_numpy(),
     )
-    _refuse_bad_lists(lists, joined["rank"].to_numpy())
+    _refuse_bad_lists(lists, frame["rank"].to_numpy())
     return lists
 
 
@@ -247,20 +241,20 @@ def _in_order(frame: pl.DataFrame) -> pl.DataFrame:
     return frame if ascending.all() else frame.sort("query_id", "rank")
 
 
-def _refuse_missing(joined: pl.DataFrame, column: str, id_column: str, what: str) -> None:
-    """Raise InputError, naming the photo, when the join found no vote."""
-    if joined[column].null_count():
-        image_id = joined.filter(pl.col(column).is_null())[id_column][0]
+def _refuse_missing(positions: NDArray[np.int32], image_ids: pl.Series, what: str) -> None:
+    """Raise InputError, naming the first of `image_ids` that has no position among the votes."""
+    missing = np.flatnonzero(positions < 0)
+    if len(missing):
+        image_id = image_ids[int(missing[0])]
         raise InputError(f"{what} {image_id} has no vote; vote for every photo that stands in a list.")
 
 
 def _refuse_bad_lists(lists: Lists, ranks: NDArray[np.int32]) -> None:
     """Raise InputError for ranks that are not 1, 2, 3 ... and for a photo listed twice."""
-    place = np.arange(len(ranks)) - np.repeat(lists.offsets[:-1], np.diff(lists.offsets))
-    wrong = np.flatnonzero(ranks != place + 1)
-    if len(wrong):
-        query = lists.query_ids[_list_of(wrong[0], lists.offsets)]
-        raise InputError(f"The ranks of query {query} are not 1, 2, 3 ...: one of them is {ranks[wrong[0]]}.")
+    wrong = _first_bad_rank(lists.offsets, ranks)
+    if wrong >= 0:
+        query = lists.query_ids[_list_of(wrong, lists.offsets)]
+        raise InputError(f"The ranks of query {query} are not 1, 2, 3 ...: one of them is {ranks[wrong]}.")
     repeat = _first_repeat(lists.offsets, lists.positions, len(lists.index_ids))
     if repeat >= 0:
         query = lists.query_ids[_list_of(repeat, lists.offsets)]
@@ -357,6 +351,16 @@ def _splice(offsets, positions, same, found, counts, new_offsets, new_positions,
         while write < end:
             new_positions[write], source[write] = positions[row], row
             write, row = write + 1, row + 1
+
+
+@njit(cache=True, nogil=True)
+def _first_bad_rank(offsets, ranks):  # type: ignore[no-untyped-def]
+    """Return the first row whose rank is not its place in its list, from 1, or -1."""
+    for query in range(len(offsets) - 1):
+        for row in range(offsets[query], offsets[query + 1]):
+            if ranks[row] != row - offsets[query] + 1:
+                return row
+    return -1
 
 
 @njit(cache=True, nogil=True)
