@@ -122,7 +122,7 @@ def knn_graph(
     Of an exact graph only the neighbours in new index shards are searched, and merged into what is stored.
     """
     from landmark_dag.retrieval.embeddings import sample
-    from landmark_dag.retrieval.knn_tables import NeighbourSearch, growth_notes, merged_neighbours, merged_shards
+    from landmark_dag.retrieval.knn_tables import NeighbourSearch, grown_graph, growth_notes, merged_shards
 
     settings, device = config.settings(), accelerator.torch_device()
     index_shards = every_shard(context, "index")
@@ -137,10 +137,11 @@ def knn_graph(
         versions = {name: store.input_version("index/embeddings", name) for name in index_shards}
         kept = merged_shards(read_notes(path), origin, versions) if settings.grows else []
         new = [name for name in index_shards if name not in kept]
-        graph = search(*new).table(queries)
         if kept:
             store.check_distinct("index/embeddings", index_shards)
-            graph = merged_neighbours(read_table(path, NEIGHBOURS), graph, settings.neighbours)
+            graph = grown_graph(read_table(path, NEIGHBOURS), search(*new), queries, settings.neighbours)
+        else:
+            graph = search(*new).table(queries)
         write_table(path, NEIGHBOURS, graph, version, growth_notes(origin, versions) if settings.grows else None)
         recall = {} if settings.search == "exact" else {"recall": search(*new).recall(sample(queries, RECALL_QUERIES))}
         return {

@@ -68,10 +68,22 @@ class Store(dg.ConfigurableResource):
         return json.loads(path.read_text(encoding="utf-8"))
 
     def read_embeddings(self, asset: str, shards: Iterable[str]) -> Embeddings:
-        """Return the embeddings of `shards` joined and sorted by image id; raises InputError for a missing one."""
+        """Return the embeddings of `shards` joined and sorted by image id.
+
+        Raises InputError, naming the shards, for a missing one and for two that one model did not make.
+        """
         for shard in (shards := list(shards)):
             self.input_version(asset, shard)
-        return concatenate([read_embeddings(self.path(asset, shard)) for shard in shards])
+        read = {shard: read_embeddings(self.path(asset, shard)) for shard in shards}
+        kinds = {shard: (one.model, one.vectors.shape[1]) for shard, one in read.items()}
+        for shard in shards[1:]:
+            if kinds[shard] != kinds[shards[0]]:
+                (model, dimensions), (other, others) = kinds[shards[0]], kinds[shard]
+                raise InputError(
+                    f"{asset} of shard {shards[0]} was made by model {model} ({dimensions} dimensions), of shard "
+                    f"{shard} by {other} ({others}); materialize {asset} of all shards with one model."
+                )
+        return concatenate(list(read.values()))
 
     def check_distinct(self, asset: str, shards: Iterable[str]) -> None:
         """Raise InputError, naming the photo, when one stands in the embeddings of two of `shards`."""

@@ -24,9 +24,10 @@ _REFINED = 2
 class ApproximateIndex:
     """Index vectors in a graph (hnsw) or in lists (ivf; ivfsq holds them rounded to 8 bits a number).
 
-    hnsw: Malkov and Yashunin, TPAMI 2018. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI
-    2011, section 4. hnsw loses neighbours where photos stand in dense groups far apart: look at the recall. Equal vectors in equal order give an equal index: the graph is built by one thread, and
-    lists are trained from a fixed seed.
+    hnsw: Malkov and Yashunin, TPAMI 2018; it loses neighbours where photos stand in dense groups far apart, which the
+    recall shows. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI 2011, section 4. Equal
+    vectors in equal order give an equal index: the graph is built by one thread, and lists are trained from a fixed
+    seed.
     """
 
     def __init__(self, vectors: Vectors, kind: Kind) -> None:

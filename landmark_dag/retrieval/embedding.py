@@ -35,7 +35,8 @@ def embed_photos(
     """
     network = model.network.to(device).eval()
     sizes = photo_sizes(settings.square_size, settings.long_side)
-    smallest_decoded = round(max(map(max, sizes)) * max(settings.scales))
+    # A photo whose shorter side has this length has, by its aspect ratio, the longer side that its size asks for.
+    smallest_decoded = round(max(map(min, sizes)) * max(settings.scales))
 
     def views_of(position: int) -> Views:
         photo = decoded(locations[position], smallest_decoded)

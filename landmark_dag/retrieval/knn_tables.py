@@ -25,7 +25,7 @@ class NeighbourSearch:
     def __init__(self, index: Embeddings, settings: NeighbourSettings, device: str = "cpu") -> None:
         """Sort the index photos by id, augment them or build an approximate index where the settings ask for it.
 
-        Raises InputError for an empty index.
+        Raises InputError when the index photos are too few for an approximate index.
         """
         index = _by_id(index)
         self._settings = settings
@@ -39,13 +39,17 @@ class NeighbourSearch:
         approximate = None if settings.search == "exact" else ApproximateIndex(vectors, settings.search)
         self._approximate = approximate
 
+    def __len__(self) -> int:
+        """Return the number of index photos."""
+        return len(self._index.image_ids)
+
     def table(self, queries: Embeddings) -> pl.DataFrame:
         """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
 
         Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
         query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
         list is as long as there are. Similarities are those of the vectors searched: with expansion, the expanded
-        ones. Raises InputError for embeddings of another model.
+        ones. Raises InputError for embeddings of another model, and for no index photos at all.
         """
         check_same_model(queries, self._index)
         queries = _by_id(queries)
@@ -117,13 +121,16 @@ def growth_notes(origin: str, versions: Mapping[str, str]) -> dict[str, str]:
     return {"origin": origin, "merged": json.dumps(dict(versions))}
 
 
-def merged_neighbours(former: pl.DataFrame, fresh: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return the `count` nearest of each query (tables.NEIGHBOURS) among two disjoint sets of index photos.
+def grown_graph(former: pl.DataFrame, search: NeighbourSearch, queries: Embeddings, count: int) -> pl.DataFrame:
+    """Return the `count` nearest of each query (tables.NEIGHBOURS) among index photos old and new.
 
-    `former` and `fresh` hold the `count` nearest of each set; the result is, row for row, the graph of both sets
-    together.
+    `former` holds the `count` nearest of the old ones, `search` the new ones, none of which is old. The result is, row
+    for row, the graph of all of them together.
     """
-    both = pl.concat([former, fresh]).sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
+    if not len(search):
+        return former
+    both = pl.concat([former, search.table(queries)])
+    both = both.sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
     rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id").alias("rank")
     return NEIGHBOURS.conform(both.with_columns(rank).filter(pl.col("rank") <= count), "the kNN graph")
 

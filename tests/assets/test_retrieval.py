@@ -126,6 +126,23 @@ def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: Worl
     assert world.rows("0000") == before
 
 
+def test_an_index_shard_of_another_model_is_refused_with_both_named(world: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0001")
+    path = world.store.path("index/embeddings", "0001")
+    write_embeddings(path, Embeddings(["other"], np.ones((1, 8), np.float16), "another model"), "1")
+    with pytest.raises(Exception, match=r"shard 0000 was made by model model \(8 .*, of shard 0001 by another model"):
+        world.graph("0000")
+    assert not world.store.path("knn_graph", "0000").exists()
+
+
+def test_a_registered_shard_that_is_not_embedded_is_named(world: World) -> None:
+    world.register("query", "0000")
+    world.register("index", "0000", "0009")
+    with pytest.raises(Exception, match="index/embeddings of shard 0009 is not materialized yet"):
+        world.graph("0000")
+
+
 def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: World) -> None:
     world.embed("index", "0000", photos=12_000)
     world.register("query", "0000")

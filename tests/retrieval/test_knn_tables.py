@@ -10,8 +10,8 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.embeddings import Embeddings
 from landmark_dag.retrieval.knn_tables import (
     NeighbourSearch,
+    grown_graph,
     growth_notes,
-    merged_neighbours,
     merged_shards,
     neighbour_table,
     vote_table,
@@ -91,11 +91,20 @@ def test_neighbours_in_new_index_photos_merge_into_the_graph_of_all(old: int, ne
     queries = embeddings({name: photos[name] for name in list(photos)[:3]})
     wanted = NeighbourSettings(neighbours=k)
     former, fresh, whole = (
-        neighbour_table(queries, embeddings({name: photos[name] for name in some}), wanted)
+        NeighbourSearch(embeddings({name: photos[name] for name in some}), wanted)
         for some in (ids[:old], ids[old:], ids)
     )
-    merged = merged_neighbours(former, fresh, k)
-    assert merged.equals(whole)
+    grown = grown_graph(former.table(queries), fresh, queries, k)
+    assert grown.equals(whole.table(queries))
+
+
+def test_a_graph_grows_by_no_photos_and_begins_with_some() -> None:
+    queries, index = embeddings({"q": [1, 0]}), embeddings({"i": [1, 0]})
+    none = NeighbourSearch(Embeddings([], np.empty((0, 2), np.float16), "m"), NeighbourSettings())
+    former = neighbour_table(queries, index, NeighbourSettings())
+    assert grown_graph(former, none, queries, 100).equals(former)
+    with pytest.raises(InputError, match="The index holds 0 photos"):
+        none.table(queries)
 
 
 def test_only_a_graph_of_the_same_queries_settings_and_shards_is_grown() -> None:
