@@ -37,6 +37,7 @@ from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
 _COMMON: dict[str, Any] = {"group_name": "evaluation", "owners": OWNERS, "code_version": "1"}
+_METRICS: dict[str, Any] = {**_COMMON, "code_version": "2"}
 _ON_GPU: dict[str, Any] = {**_COMMON, **GPU}
 
 _LISTS = [every(asset, "query") for asset in ("knn_graph", "sorted_ranking", "inserted_ranking")]
@@ -65,13 +66,14 @@ def _markdown(frame: Any) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-@dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_COMMON)
+@dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_METRICS)
 def retrieval_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
     """mAP@100 after kNN, sort-step and insert-step; empty where there is no ground truth."""
     from landmark_dag.evaluation import retrieval_metrics as science
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+    from landmark_dag.evaluation.usage_means import metrics_summary
 
     solution = photo_source.source().retrieval_ground_truth()
 
@@ -84,7 +86,7 @@ def retrieval_metrics(
         overall = {
             f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"
         }
-        return {"metrics": _markdown(metrics), **overall}
+        return {"metrics": _markdown(metrics_summary(metrics)), **overall}
 
     return materialize_stored(context, store, compute, inputs=_LISTS, source=lambda shard: _file_version(solution))
 
@@ -193,13 +195,14 @@ def recognition(
 _RECOGNITION_METRICS = [Upstream("recognition"), Upstream("train/labels")]
 
 
-@dg.asset(deps=deps(_RECOGNITION_METRICS), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_COMMON)
+@dg.asset(deps=deps(_RECOGNITION_METRICS), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_METRICS)
 def recognition_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
     """µAP of the queries' landmarks; empty where there is no ground truth."""
     from landmark_dag.evaluation import recognition_metrics as science
     from landmark_dag.evaluation.ground_truth import landmark_numbers, read_recognition_ground_truth
+    from landmark_dag.evaluation.usage_means import metrics_summary
 
     solution = photo_source.source().recognition_ground_truth()
 
@@ -210,7 +213,7 @@ def recognition_metrics(
         truth = read_recognition_ground_truth(solution, landmark_numbers(store.read("train/labels", LABELS)))
         metrics = science.recognition_metrics(store.read("recognition", VOTES), truth)
         write_table(path, RECOGNITION_METRICS, metrics, version)
-        return {"metrics": _markdown(metrics)}
+        return {"metrics": _markdown(metrics_summary(metrics))}
 
     return materialize_stored(
         context, store, compute, inputs=_RECOGNITION_METRICS, source=lambda shard: _file_version(solution)

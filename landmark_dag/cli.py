@@ -253,14 +253,17 @@ def evaluate() -> None:
 @click.option("--ground-truth", type=_FILE, required=True, help="id, images, Usage")
 @_json_option
 def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
-    """Print mAP@100 of a ranking, over Public and Private queries and all."""
+    """Print mAP@100 of a ranking with precision and recall, over Public and Private queries and all.
+
+    Beside each metric stands its 95 % bootstrap interval over queries.
+    """
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
     from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
     from landmark_dag.evaluation.submission import read_ranking
 
     truth = read_retrieval_ground_truth(ground_truth)
     metrics = retrieval_metrics({"ranking": read_ranking(ranking)}, truth)
-    _show_metrics(metrics, ["map_at_100", "queries"], as_json)
+    _show_metrics(metrics.drop("step"), as_json)
 
 
 @evaluate.command()
@@ -270,26 +273,39 @@ def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
 @click.option("--ground-truth", type=_FILE, required=True, help="id, landmarks, Usage")
 @_json_option
 def recognition(predictions: Path, ground_truth: Path, as_json: bool) -> None:
-    """Print the micro average precision of predicted landmarks, and their accuracy."""
+    """Print the micro average precision of predicted landmarks, and their accuracy.
+
+    Beside each metric stands its 95 % bootstrap interval over queries.
+    """
     from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth
     from landmark_dag.evaluation.recognition_metrics import recognition_metrics
     from landmark_dag.evaluation.submission import read_predictions
 
     votes, landmark_ids = read_predictions(predictions)
     metrics = recognition_metrics(votes, read_recognition_ground_truth(ground_truth, landmark_ids))
-    _show_metrics(metrics, ["micro_ap", "accuracy", "queries"], as_json)
+    _show_metrics(metrics, as_json)
 
 
-def _show_metrics(metrics: "pl.DataFrame", columns: list[str], as_json: bool) -> None:
-    """Print `columns` of `metrics` by usage: as a table, or as {column: {usage: value}}."""
-    by_usage = {row["usage"]: row for row in metrics.iter_rows(named=True)}
+def _show_metrics(metrics: "pl.DataFrame", as_json: bool) -> None:
+    """Print metrics, with their intervals, by usage: as a table, or as {metric: {usage: value}}."""
+    from landmark_dag.evaluation.usage_means import metrics_summary
+
     usages = ["Public", "Private", "all"]
-    values = {name: {usage: by_usage.get(usage, {}).get(name) for usage in usages} for name in columns}
-    values["queries"] = {usage: count or 0 for usage, count in values["queries"].items()}
-    if as_json:
-        click.echo(json.dumps(values))
+    texts = metrics_summary(metrics)
+    if not as_json:
+        by_usage = {row["usage"]: row for row in texts.iter_rows(named=True)}
+        cells = [[by_usage.get(usage, {}).get(name) for usage in usages] for name in texts.columns[1:]]
+        names = [name.replace("_", " ") for name in texts.columns[1:]]
+        _print_table(["", *usages], [[name, *row] for name, row in zip(names, cells, strict=True)])
         return
-    _print_table(["usage", *columns], [[usage, *(values[name][usage] for name in columns)] for usage in usages])
+    rows = {row["usage"]: row for row in metrics.iter_rows(named=True)}
+    values: dict[str, Any] = {}
+    for name in texts.columns[1:-1]:
+        ends = (f"{name}_low", f"{name}_high")
+        values[name] = {usage: rows.get(usage, {}).get(name) for usage in usages}
+        values[f"{name}_interval"] = {usage: [rows[usage][end] for end in ends] for usage in usages if usage in rows}
+    values["queries"] = {usage: rows[usage]["queries"] if usage in rows else 0 for usage in usages}
+    click.echo(json.dumps(values))
 
 
 def _show(summary: dict[str, Any], as_json: bool) -> None:

@@ -206,12 +206,26 @@ RANKING = Table(
     ("query_id", "rank"),
 )
 
+
+def _with_interval(name: str, description: str) -> tuple[Column, ...]:
+    """Return the columns of a metric and of its bootstrap interval over queries."""
+    return (
+        Column(name, pl.Float64(), f"{description}, percent"),
+        Column(f"{name}_low", pl.Float64(), "lower end of its bootstrap interval over queries"),
+        Column(f"{name}_high", pl.Float64(), "upper end of its bootstrap interval over queries"),
+    )
+
+
 RETRIEVAL_METRICS = Table(
     "retrieval_metrics",
     (
         Column("step", pl.String(), "knn, sorted or inserted"),
         Column("usage", pl.String(), "Public, Private or all"),
-        Column("map_at_100", pl.Float64(), "mean average precision over the first 100, percent"),
+        *_with_interval("map_at_100", "mean average precision over the first 100"),
+        *_with_interval("precision_at_1", "queries whose first photo is relevant"),
+        *_with_interval("precision_at_10", "share of relevant photos among the first 10"),
+        *_with_interval("recall_at_10", "share of the relevant photos that stand among the first 10"),
+        *_with_interval("recall_at_100", "share of the relevant photos that stand among the first 100"),
         Column("queries", pl.Int32(), "queries that count"),
     ),
     ("step", "usage"),
@@ -248,8 +262,8 @@ RECOGNITION_METRICS = Table(
     "recognition_metrics",
     (
         Column("usage", pl.String(), "Public, Private or all"),
-        Column("micro_ap", pl.Float64(), "micro average precision (GAP), percent"),
-        Column("accuracy", pl.Float64(), "queries of a landmark whose vote is right, percent"),
+        *_with_interval("micro_ap", "micro average precision (GAP)"),
+        *_with_interval("accuracy", "queries of a landmark whose vote is right"),
         Column("queries", pl.Int32(), "queries that count"),
     ),
     ("usage",),

@@ -124,14 +124,16 @@ def test_vote_writes_landmark_and_confidence(capsys: pytest.CaptureFixture[str])
 def test_evaluate_retrieval_prints_each_usage(capsys: pytest.CaptureFixture[str]) -> None:
     write(r="id,images\nq1,a b\nq9,a\n", g="id,images,Usage\nq1,b,Public\nq2,a,Public\nq9,None,Ignored\n")
     assert status(f"{RETRIEVAL} --json") == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "map_at_100": {"Public": 25.0, "Private": None, "all": 25.0},
-        "queries": {"Public": 2, "Private": 0, "all": 2},
-    }
+    told = json.loads(capsys.readouterr().out)
+    assert told["map_at_100"] == {"Public": 25.0, "Private": None, "all": 25.0}
+    assert told["map_at_100_interval"] == {"Public": [0.0, 50.0], "all": [0.0, 50.0]}
+    assert told["precision_at_10"] == {"Public": 5.0, "Private": None, "all": 5.0}
+    assert told["recall_at_10"] == {"Public": 50.0, "Private": None, "all": 50.0}
+    assert told["queries"] == {"Public": 2, "Private": 0, "all": 2}
     assert status(RETRIEVAL) == 0
     table = capsys.readouterr().out
     assert "Public" in table
-    assert "25.00" in table
+    assert "25.00 (0.0 to 50.0)" in table
 
 
 def test_evaluate_recognition_takes_numbers_and_names(capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,13 +147,17 @@ def test_evaluate_recognition_takes_numbers_and_names(capsys: pytest.CaptureFixt
         g="id,landmarks,Usage\na,1,Public\nb,,Public\nc,2,Private\n",
     )
     assert status(f"{RECOGNITION} --json") == 0
-    assert json.loads(capsys.readouterr().out) == expected
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in expected} == expected
+    assert told["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
     write(
         p="id,landmarks\na,old mill 0.5\nb,old mill 0.9\n",
         g="id,landmarks,Usage\na,old mill,Public\nb,,Public\nc,gate,Private\n",
     )
     assert status(f"{RECOGNITION} --json") == 0
-    assert json.loads(capsys.readouterr().out) == expected
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in expected} == expected
+    assert told["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.table_files import read_table_file, refuse_repeats, refuse_where
+from landmark_dag.table_files import read_table_file, refuse_repeats, refuse_where, words
 from landmark_dag.tables import Column, Table
 
 USAGES = ("Public", "Private")
@@ -109,7 +109,7 @@ def _read_solution(path: Path, table: Table, column: str, names: Sequence[str] =
     refuse_repeats(path, frame, ["id"])
     refuse_where(path, ~frame["Usage"].is_in([*USAGES, "Ignored"]), frame["Usage"], "is not Public, Private or Ignored")
     cells = frame[column].fill_null("").str.strip_chars()
-    answers = cells.str.extract_all(r"\S+").zip_with(~cells.is_in(names), cells.reshape((-1, 1)).arr.to_list())
+    answers = words(cells).zip_with(~cells.is_in(names), cells.reshape((-1, 1)).arr.to_list())
     refuse_where(path, answers.list.len() != answers.list.n_unique(), frame["id"], f"has one of its {column} twice")
     return frame.select(
         pl.col("id").alias("query_id"), pl.col("Usage").alias("usage"), column, answers.alias("answers")

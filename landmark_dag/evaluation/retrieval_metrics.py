@@ -5,6 +5,7 @@ by min(relevant photos, limit). A photo listed again is no hit, but its rank cou
 AP 0. (tensorflow/models, research/delf, google_landmarks_dataset/metrics.py, MeanAveragePrecision.)
 """
 
+import itertools
 from collections.abc import Mapping
 
 import numpy as np
@@ -12,26 +13,47 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from landmark_dag.evaluation.ground_truth import USAGES, RetrievalGroundTruth, refuse_unknown
+from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth, refuse_unknown
+from landmark_dag.evaluation.settings import BootstrapSettings
+from landmark_dag.evaluation.usage_means import usage_means
 from landmark_dag.tables import RETRIEVAL_METRICS
 
 LIMIT = 100
 """Photos of a list that count."""
 
 
-def retrieval_metrics(lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth) -> pl.DataFrame:
-    """Return mAP@100 (tables.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
+def retrieval_metrics(
+    lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth, bootstrap: BootstrapSettings | None = None
+) -> pl.DataFrame:
+    """Return the metrics (tables.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
 
-    Lists have query_id, rank and index_id; see `average_precisions`. A usage without queries has no row.
+    Lists have query_id, rank and index_id; see `query_metrics`. A usage without queries has no row.
     """
-    rows = []
+    frames = [RETRIEVAL_METRICS.empty()]
     for step, ranking in lists.items():
-        precisions = average_precisions(ranking, truth)
-        for usage in (*USAGES, "all"):
-            some = precisions.filter((pl.col("usage") == usage) | (usage == "all"))
-            if len(some):
-                rows.append((step, usage, some["average_precision"].mean(), len(some)))
-    return pl.DataFrame(rows, schema=RETRIEVAL_METRICS.schema, orient="row")
+        means = usage_means(query_metrics(ranking, truth), bootstrap or BootstrapSettings())
+        means = means.with_columns(pl.lit(step).alias("step"), pl.col("queries").cast(pl.Int32))
+        frames.append(means.select(list(RETRIEVAL_METRICS.schema)))
+    return pl.concat(frames)
+
+
+def query_metrics(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> pl.DataFrame:
+    """Return query_id, usage and METRICS (percent) of every query that counts, by query id.
+
+    `map_at_100` is the query's AP. `ranking` has query_id, rank and index_id, in any row order. Raises InputError
+    for a query that the ground truth does not know.
+    """
+    offsets, hits, expected = judged_lists(ranking, truth)
+    values = {
+        "map_at_100": average_precision(offsets, hits, expected),
+        "precision_at_1": precision_at(offsets, hits, 1),
+        "precision_at_10": precision_at(offsets, hits, 10),
+        "recall_at_10": recall_at(offsets, hits, expected, 10),
+        "recall_at_100": recall_at(offsets, hits, expected, 100),
+    }
+    return truth.queries.select("query_id", "usage").with_columns(
+        pl.Series(name, 100 * of_queries) for name, of_queries in values.items()
+    )
 
 
 def average_precisions(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> pl.DataFrame:
@@ -40,10 +62,30 @@ def average_precisions(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> pl
     `ranking` has query_id, rank and index_id, in any row order. Raises InputError for a query that the ground
     truth does not know.
     """
-    offsets, positions, right_offsets, right = _encode(ranking, truth)
-    hits = first_hits(offsets, positions, right_offsets, right)
-    precision = average_precision(offsets, hits, np.diff(right_offsets))
+    precision = average_precision(*judged_lists(ranking, truth))
     return truth.queries.select("query_id", "usage").with_columns(average_precision=100 * precision)
+
+
+def judged_lists(
+    ranking: pl.DataFrame, truth: RetrievalGroundTruth
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return offsets and hits of the lists of the queries that count, by query id, and their expected counts.
+
+    `ranking` is as in `query_metrics`. Ids are compared by 64-bit hashes; a hit whose ids differ nevertheless
+    makes all be hashed anew, so the answer is exact.
+    """
+    offsets, listed = _counted_lists(ranking, truth)
+    right = truth.right.join(
+        truth.queries.select("query_id", query=pl.int_range(pl.len(), dtype=pl.Int32)), on="query_id"
+    )
+    right_offsets = _offsets(right["query"], len(truth.queries))
+    for seed in itertools.count():
+        ordered = right.with_columns(hash=right["index_id"].hash(seed)).sort("query", "hash")
+        places = _places(offsets, listed.hash(seed).to_numpy(), right_offsets, ordered["hash"].to_numpy())
+        found = np.flatnonzero(places >= 0)
+        if (listed.gather(found) == ordered["index_id"].gather(places[found])).all():
+            return offsets, _first_of_each(places, len(right)), truth.queries["expected"].to_numpy()
+    raise AssertionError("unreachable: there is always another seed")
 
 
 def first_hits(
@@ -57,11 +99,7 @@ def first_hits(
     Query q's list is `positions[offsets[q]:offsets[q + 1]]`; its relevant photos, ascending and distinct, are
     `right[right_offsets[q]:right_offsets[q + 1]]`.
     """
-    if len(offsets) != len(right_offsets) or offsets[-1] != len(positions) or right_offsets[-1] != len(right):
-        raise ValueError("offsets, positions, right_offsets and right do not fit each other")
-    hits = np.zeros(len(positions), dtype=np.bool_)
-    _mark_hits(offsets, positions, right_offsets, right, np.zeros(len(right), dtype=np.bool_), hits)
-    return hits
+    return _first_of_each(_places(offsets, positions, right_offsets, right), len(right))
 
 
 def average_precision(
@@ -94,31 +132,28 @@ def _hits_before(offsets: NDArray[np.int64], hits: NDArray[np.bool_], rank: int)
     return total[np.minimum(offsets[:-1] + rank, offsets[1:])] - total[offsets[:-1]]
 
 
-def _encode(
-    ranking: pl.DataFrame, truth: RetrievalGroundTruth
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
-    """Return the lists and the relevant photos of the queries that count, as ragged lists of integers.
+def _counted_lists(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> tuple[NDArray[np.int64], pl.Series]:
+    """Return the lists of the queries that count, by query id, then rank: offsets, and the index ids listed."""
+    ranking = _in_order(ranking.select("query_id", "rank", "index_id"))
+    runs = ranking["query_id"].rle().struct.unnest()
+    refuse_unknown(runs["value"], truth)
+    queries = truth.queries.select(value="query_id", query=pl.int_range(pl.len(), dtype=pl.Int32))
+    runs = runs.join(queries, on="value", how="left", maintain_order="left")
+    counted = runs["query"].is_not_null().to_numpy()
+    lengths = np.zeros(len(queries), dtype=np.int64)
+    lengths[runs["query"].drop_nulls().to_numpy()] = runs["len"].to_numpy()[counted]
+    listed = ranking["index_id"]
+    if not counted.all():
+        listed = listed.filter(pl.Series(np.repeat(counted, runs["len"].to_numpy())))
+    return np.concatenate([[0], np.cumsum(lengths)]), listed
 
-    A photo that is relevant to no query becomes -1.
-    """
-    queries = truth.queries.select("query_id", query=pl.int_range(pl.len(), dtype=pl.Int32))
-    refuse_unknown(ranking["query_id"].unique(), truth)
-    photos = truth.right.select(pl.col("index_id").unique()).with_columns(
-        position=pl.int_range(pl.len(), dtype=pl.Int32)
-    )
-    right = truth.right.join(photos, on="index_id").join(queries, on="query_id").sort("query", "position")
-    rows = (
-        ranking.select("query_id", "rank", "index_id")
-        .join(queries, on="query_id")
-        .join(photos, on="index_id", how="left")
-        .sort("query", "rank")
-    )
-    return (
-        _offsets(rows["query"], len(queries)),
-        rows["position"].fill_null(-1).to_numpy(),
-        _offsets(right["query"], len(queries)),
-        right["position"].to_numpy(),
-    )
+
+def _in_order(ranking: pl.DataFrame) -> pl.DataFrame:
+    """Return `ranking` by query id, then rank; comparing neighbouring rows is cheaper than sorting."""
+    query, rank = ranking["query_id"], ranking["rank"]
+    before, rank_before = query.shift(1), rank.shift(1)
+    ascending = (before < query) | ((before == query) & (rank_before < rank))
+    return ranking if ascending.all() else ranking.sort("query_id", "rank")
 
 
 def _offsets(queries: pl.Series, count: int) -> NDArray[np.int64]:
@@ -126,17 +161,43 @@ def _offsets(queries: pl.Series, count: int) -> NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(np.bincount(queries.to_numpy(), minlength=count))])
 
 
+def _places(
+    offsets: NDArray[np.int64], listed: NDArray, right_offsets: NDArray[np.int64], right: NDArray
+) -> NDArray[np.int64]:
+    """Return where in `right` the photo of every row stands, int64 (rows,), -1 where it is not relevant."""
+    if len(offsets) != len(right_offsets) or offsets[-1] != len(listed) or right_offsets[-1] != len(right):
+        raise ValueError("offsets, positions, right_offsets and right do not fit each other")
+    places = np.empty(len(listed), dtype=np.int64)
+    _find_places(offsets, listed, right_offsets, right, places)
+    return places
+
+
+def _first_of_each(places: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+    """Return whether each row's place, one of `count` or -1, is there for the first time; never for -1."""
+    hits = np.zeros(len(places), dtype=np.bool_)
+    _mark_first(places, np.zeros(count, dtype=np.bool_), hits)
+    return hits
+
+
 @njit(cache=True, nogil=True)
-def _mark_hits(offsets, positions, right_offsets, right, seen, hits):  # type: ignore[no-untyped-def]
-    """Fill `hits`; `seen` is scratch, all False; see `first_hits`."""
+def _find_places(offsets, listed, right_offsets, right, places):  # type: ignore[no-untyped-def]
+    """Fill `places`; see `_places`."""
     for query in range(len(offsets) - 1):
         start = right_offsets[query]
         relevant = right[start : right_offsets[query + 1]]
         for row in range(offsets[query], offsets[query + 1]):
-            place = np.searchsorted(relevant, positions[row])
-            if place < len(relevant) and relevant[place] == positions[row] and not seen[start + place]:
-                seen[start + place] = True
-                hits[row] = True
+            place = np.searchsorted(relevant, listed[row])
+            found = place < len(relevant) and relevant[place] == listed[row]
+            places[row] = start + place if found else -1
+
+
+@njit(cache=True, nogil=True)
+def _mark_first(places, seen, hits):  # type: ignore[no-untyped-def]
+    """Fill `hits`; `seen` is scratch, all False; see `_first_of_each`."""
+    for row in range(len(places)):
+        if places[row] >= 0 and not seen[places[row]]:
+            seen[places[row]] = True
+            hits[row] = True
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ import polars as pl
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.retrieval_metrics import LIMIT
 from landmark_dag.files import replacing
-from landmark_dag.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where
+from landmark_dag.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where, words
 from landmark_dag.tables import RANKING, VOTES, Column, Table
 
 _id = Column("id", pl.String(), "query photo")
@@ -78,7 +78,7 @@ def read_ranking(path: Path) -> pl.DataFrame:
         refuse_bad_ranks(path, frame)
         return frame.select("query_id", "rank", "index_id")
     refuse_repeats(path, frame, ["id"])
-    lists = frame["images"].fill_null("").str.extract_all(r"\S+")
+    lists = words(frame["images"])
     refuse_where(path, lists.list.len() != lists.list.n_unique(), frame["id"], "lists a photo twice")
     lengths = lists.list.len().to_numpy().astype(np.int64)
     starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -86,7 +86,7 @@ def read_ranking(path: Path) -> pl.DataFrame:
         {
             "query_id": frame["id"].gather(np.repeat(np.arange(len(lengths)), lengths)),
             "rank": (np.arange(len(starts)) - starts + 1).astype(np.int32),
-            "index_id": lists.filter(lists.list.len() > 0).explode(),
+            "index_id": lists.explode(empty_as_null=False),
         }
     )
 

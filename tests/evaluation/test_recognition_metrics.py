@@ -1,5 +1,6 @@
 """Micro average precision against the official loop."""
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -8,10 +9,12 @@ from hypothesis import strategies as st
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.ground_truth import RecognitionGroundTruth
 from landmark_dag.evaluation.recognition_metrics import recognition_metrics
+from landmark_dag.evaluation.settings import BootstrapSettings
 from landmark_dag.tables import RECOGNITION_METRICS, VOTES
 from tests.evaluation import oracles
 
 QUERIES = ["q0", "q1", "q2", "q3", "q4", "q5"]
+VALUES = ["usage", "micro_ap", "accuracy", "queries"]
 
 
 def ground_truth(shown: dict[str, set[int]], usages: dict[str, str]) -> RecognitionGroundTruth:
@@ -38,7 +41,7 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[str, int, float]], dict[str, set[
 def test_gap_and_accuracy_are_the_official_ones_for_each_usage(case) -> None:
     predictions, shown, usages = case
     votes = pl.DataFrame(predictions, schema=VOTES.schema, orient="row")
-    metrics = recognition_metrics(votes, ground_truth(shown, usages))
+    metrics = recognition_metrics(votes, ground_truth(shown, usages), BootstrapSettings(resamples=9))
     assert metrics.schema == RECOGNITION_METRICS.schema
     expected = []
     for usage in ("Public", "Private", "all"):
@@ -49,13 +52,34 @@ def test_gap_and_accuracy_are_the_official_ones_for_each_usage(case) -> None:
             right = sum(landmark in some[query] for query, landmark, _ in of_usage)
             gap = oracles.micro_average_precision(of_usage, some)
             expected.append((usage, pytest.approx(100 * gap), pytest.approx(100 * right / count), len(some)))
-    assert metrics.rows() == expected
+    assert metrics.select(VALUES).rows() == expected
+
+
+@settings(deadline=None)
+@given(cases())
+def test_the_interval_is_that_of_the_official_metric_over_drawn_queries(case) -> None:
+    predictions, shown, _ = case
+    bootstrap = BootstrapSettings(resamples=5)
+    votes = pl.DataFrame(predictions, schema=VOTES.schema, orient="row")
+    metrics = recognition_metrics(votes, ground_truth(shown, dict.fromkeys(QUERIES, "Public")), bootstrap)
+    generator = np.random.default_rng(bootstrap.seed)
+    values = []
+    for _ in range(bootstrap.resamples if any(shown.values()) else 0):
+        drawn = [QUERIES[number] for number in generator.integers(0, len(QUERIES), len(QUERIES))]
+        copies = {f"{query}-{copy:02}": shown[query] for copy, query in enumerate(drawn)}
+        scored = [
+            (copy, landmark, score) for query, landmark, score in predictions for copy in copies if copy[:2] == query
+        ]
+        values.append(oracles.micro_average_precision(scored, copies) if any(copies.values()) else 0)
+    if values:
+        ends = metrics.filter(usage="all").select("micro_ap_low", "micro_ap_high").row(0)
+        assert ends == pytest.approx(tuple(100 * np.quantile(values, [0.025, 0.975])))
 
 
 def test_a_confident_prediction_for_a_photo_without_landmark_costs_precision() -> None:
     truth = ground_truth({"a": {1}, "b": set()}, {"a": "Public", "b": "Public"})
     votes = pl.DataFrame([("a", 1, 0.5), ("b", 1, 0.9)], schema=VOTES.schema, orient="row")
-    assert recognition_metrics(votes, truth).rows() == [("Public", 50, 100, 2), ("all", 50, 100, 2)]
+    assert recognition_metrics(votes, truth).select(VALUES).rows() == [("Public", 50, 100, 2), ("all", 50, 100, 2)]
 
 
 def test_equal_scores_go_by_query_id() -> None:

@@ -7,20 +7,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
+from landmark_dag.evaluation.bootstrap import mean_interval
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
 from landmark_dag.evaluation.retrieval_metrics import (
     average_precision,
     average_precisions,
     first_hits,
     precision_at,
+    query_metrics,
     recall_at,
     retrieval_metrics,
 )
+from landmark_dag.evaluation.settings import BootstrapSettings
 from landmark_dag.tables import RETRIEVAL_METRICS
 from tests.evaluation import oracles
 
 QUERIES = ["q0", "q1", "q2", "q3", "q4"]
 INDEX = [f"i{number}" for number in range(8)]
+FEW = BootstrapSettings(resamples=9)
 
 
 def ground_truth(relevant: dict[str, set[str]], usages: dict[str, str]) -> RetrievalGroundTruth:
@@ -54,7 +58,7 @@ def cases(draw: st.DrawFn) -> tuple[oracles.Lists, dict[str, set[str]], dict[str
 def test_map_is_the_official_one_for_each_usage(case, seed: int) -> None:
     lists, relevant, usages = case
     shuffled = ranking(lists).sample(fraction=1, shuffle=True, seed=seed)
-    metrics = retrieval_metrics({"knn": shuffled, "empty": ranking({})}, ground_truth(relevant, usages))
+    metrics = retrieval_metrics({"knn": shuffled, "empty": ranking({})}, ground_truth(relevant, usages), FEW)
     assert metrics.schema == RETRIEVAL_METRICS.schema
     expected = {}
     for usage in ("Public", "Private", "all"):
@@ -62,7 +66,40 @@ def test_map_is_the_official_one_for_each_usage(case, seed: int) -> None:
         if some:
             expected["knn", usage] = (100 * oracles.mean_average_precision(lists, some), len(some))
             expected["empty", usage] = (0, len(some))
-    assert {row[:2]: (pytest.approx(row[2], abs=1e-10), row[3]) for row in metrics.rows()} == expected
+    found = metrics.select("step", "usage", "map_at_100", "queries").rows()
+    assert {row[:2]: (pytest.approx(row[2], abs=1e-10), row[3]) for row in found} == expected
+
+
+@settings(deadline=None)
+@given(cases())
+def test_every_metric_has_a_value_a_query_and_an_interval_of_their_mean(case) -> None:
+    lists, relevant, usages = case
+    truth = ground_truth(relevant, usages)
+    per_query = query_metrics(ranking(lists), truth)
+    for row in per_query.iter_rows(named=True):
+        right = relevant[row["query_id"]]
+        listed = [set(lists.get(row["query_id"], [])[:rank]) & right for rank in (1, 10, 100)]
+        shares = [len(listed[0]), len(listed[1]) / 10, len(listed[1]) / len(right), len(listed[2]) / len(right)]
+        found = [row[name] for name in ("precision_at_1", "precision_at_10", "recall_at_10", "recall_at_100")]
+        assert found == pytest.approx([100 * share for share in shares])
+    metrics = retrieval_metrics({"knn": ranking(lists)}, truth, FEW).filter(usage="all")
+    for name in per_query.columns[2:]:
+        ends = mean_interval(per_query[name].to_numpy(), FEW)
+        assert metrics.select(name, f"{name}_low", f"{name}_high").row(0) == ends
+
+
+def test_photos_whose_hashes_are_equal_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = []
+
+    def hashes(series: pl.Series, seed: int) -> pl.Series:
+        seeds.append(seed)
+        return series.str.len_bytes().cast(pl.UInt64) + seed * original(series)
+
+    original = pl.Series.hash
+    monkeypatch.setattr(pl.Series, "hash", hashes)
+    truth = ground_truth({"q": {"aa", "bbb"}}, {"q": "Public"})
+    assert average_precisions(ranking({"q": ["zz", "aa"]}), truth)["average_precision"].to_list() == [25]
+    assert set(seeds) == {0, 1}
 
 
 @settings(deadline=None)
