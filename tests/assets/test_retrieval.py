@@ -1,154 +1,119 @@
-"""The kNN graph through Dagster: it grows by new index shards, equal to a graph from nothing."""
+"""Votes and rankings through Dagster: a changed setting re-does what depends on it, and nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
+import polars as pl
 import pytest
 
-from assets.retrieval import graph_recall, knn_graph
-from landmark_dag.partitions import SHARDS
+from assets import retrieval
 from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.tables import NEIGHBOURS
+from landmark_dag.retrieval.settings import InsertSettings, SoftSettings, VoteSettings
+from landmark_dag.retrieval.soft_reranking import bridged_ranking, method_votes
+from landmark_dag.tables import CLEANED_DATASET, NEIGHBOURS, RANKING, VOTERS, VOTES, read_table, write_table
 from resources.accelerator import Accelerator
-from resources.store import Store, digest
+from resources.store import Store
+
+INDEX_ASSETS = [retrieval.index_voters, retrieval.index_votes]
+QUERY_ASSETS = [
+    retrieval.query_voters,
+    retrieval.query_votes,
+    retrieval.knn_graph,
+    retrieval.sorted_ranking,
+    retrieval.inserted_ranking,
+]
+
+
+def embeddings(split: str, count: int) -> Embeddings:
+    rng = np.random.default_rng(len(split) + count)
+    vectors = np.random.default_rng(0).normal(size=(3, 8))[np.arange(count) % 3] + rng.normal(size=(count, 8))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Embeddings([f"{split}{n:02}" for n in range(count)], vectors.astype(np.float16), "m")
 
 
 class World:
-    """A store with the embeddings of three index shards and two query shards, of which some are registered."""
+    """A store with embeddings and a cleaned dataset, and runs of what follows from them."""
 
     def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-        self.store = Store(root=str(root))
-        for split in ("index", "query"):
-            for shard in ("0000", "0001", "0002"):
-                self.embed(split, shard)
+        self.store, self.instance = Store(root=str(root)), instance
+        for split, count in (("train", 24), ("index", 30), ("query", 6)):
+            write_embeddings(self.store.path(f"{split}/embeddings", "0000"), embeddings(split, count), split)
+            instance.add_dynamic_partitions(f"{split}_shards", ["0000"])
+        rows = [(f"train{n:02}", n % 3, n % 3) for n in range(24)]
+        cleaned = pl.DataFrame(rows, schema=CLEANED_DATASET.schema, orient="row")
+        write_table(self.store.path("cleaned_dataset"), CLEANED_DATASET, cleaned, "1")
 
-    def embed(self, split: str, shard: str, change: int = 0, photos: int = 12) -> None:
-        generator = np.random.default_rng([len(split), int(shard), change])
-        ids = [f"{split}-{shard}-{number:04}" for number in range(photos)]
-        path = self.store.path(f"{split}/embeddings", shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        vectors = generator.normal(size=(len(ids), 8))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        version = digest([split, shard, change])
-        write_embeddings(path, Embeddings(ids, vectors.astype(np.float16), "model"), version)
-
-    def register(self, split: str, *shards: str) -> None:
-        self.instance.add_dynamic_partitions(SHARDS[split].name, list(shards))
-
-    def graph(self, shard: str, **config: object) -> dict:
-        result = dg.materialize(
-            [knn_graph, graph_recall],
-            instance=self.instance,
-            resources={"store": self.store, "accelerator": Accelerator(device="cpu")},
-            partition_key=shard,
-            run_config={"ops": {"knn_graph": {"config": {"neighbours": 20, **config}}}},
-        )
-        (check,) = result.get_asset_check_evaluations()
-        metadata = result.asset_materializations_for_node("knn_graph")[0].metadata
-        return {name: value.value for name, value in metadata.items()} | {"passed": check.passed}
-
-    def rows(self, shard: str) -> list:
-        return self.store.read("knn_graph", NEIGHBOURS, shard).rows()
+    def run(self, **configs: dict[str, Any]) -> set[str]:
+        """Materialize votes and rankings with these configs by op; return which assets were computed."""
+        computed = set()
+        for assets in (INDEX_ASSETS, QUERY_ASSETS):
+            ops = {name: {"config": config} for name, config in configs.items()}
+            names = {asset.node_def.name for asset in assets}
+            result = dg.materialize(
+                assets,
+                instance=self.instance,
+                resources={"store": self.store, "accelerator": Accelerator(device="cpu")},
+                run_config={"ops": {name: op for name, op in ops.items() if name in names}},
+                partition_key="0000",
+            )
+            for event in result.get_asset_materialization_events():
+                if not event.materialization.metadata["unchanged"].value:
+                    computed.add(event.materialization.asset_key.to_user_string())
+        return computed
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     with dg.instance_for_test() as instance:
-        yield World(tmp_path / "store", instance)
+        yield World(tmp_path, instance)
 
 
-@pytest.fixture
-def from_nothing(tmp_path: Path) -> Iterator[World]:
-    with dg.instance_for_test() as instance:
-        world = World(tmp_path / "other", instance)
-        world.register("query", "0000")
-        world.register("index", "0000", "0001", "0002")
-        yield world
+VOTERS_AND_GRAPH = {"index/voters", "query/voters", "knn_graph"}
+EVERYTHING = VOTERS_AND_GRAPH | {"index/votes", "query/votes", "sorted_ranking", "inserted_ranking"}
 
 
-def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals(
-    world: World, from_nothing: World
-) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001")
-    assert world.graph("0000")["index shards searched"] == 2
-    world.register("index", "0002")
-    grown = world.graph("0000")
-    assert (grown["index shards searched"], grown["unchanged"], grown["passed"]) == (1, False, True)
-    assert from_nothing.graph("0000")["index shards searched"] == 3
-    assert world.rows("0000") == from_nothing.rows("0000")
-    assert world.graph("0000")["unchanged"]
+def test_k_threshold_and_limit_re_do_only_what_depends_on_them(world: World) -> None:
+    assert world.run() == EVERYTHING
+    assert world.run() == set()
+    votes = {"index__votes": {"k": 5}, "query__votes": {"k": 5}}
+    assert world.run(**votes) == EVERYTHING - VOTERS_AND_GRAPH
+    assert world.run(**votes, inserted_ranking={"threshold": 1.2}) == {"inserted_ranking"}
+    assert world.run(**votes, inserted_ranking={"threshold": 1.2, "limit": 4}) == {"inserted_ranking"}
+    ranking = read_table(world.store.path("inserted_ranking", "0000"), RANKING)
+    assert ranking.group_by("query_id").len()["len"].to_list() == [4] * 6
 
 
-def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: World, from_nothing: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001", "0002")
-    world.graph("0000")
-    for one in (world, from_nothing):
-        one.embed("index", "0001", change=1)
-    assert world.graph("0000")["index shards searched"] == 3
-    from_nothing.graph("0000")
-    assert world.rows("0000") == from_nothing.rows("0000")
+def test_the_papers_values_are_the_defaults(world: World) -> None:
+    world.run()
+    given = {"k": 3}, {"threshold": 0.6, "limit": 100, "method": "insert"}
+    assert world.run(index__votes=given[0], query__votes=given[0], inserted_ranking=given[1]) == set()
+    assert (VoteSettings().k, InsertSettings().threshold, InsertSettings().limit) == (3, 0.6, 100)
 
 
-def test_other_settings_make_the_graph_anew(world: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001")
-    world.graph("0000")
-    assert world.graph("0000", neighbours=5)["index shards searched"] == 2
-    assert len(world.rows("0000")) == 12 * 5
+def test_a_soft_variant_is_one_setting_away(world: World) -> None:
+    world.run()
+    assert world.run(inserted_ranking={"method": "bridged"}) == {"inserted_ranking"}
+    assert world.run(inserted_ranking={"method": "bridged", "soft": {"bridge_bonus": 2.0}}) == {"inserted_ranking"}
+    soft = SoftSettings(bridge_bonus=2.0)
+    voters = [read_table(world.store.path(f"{split}/voters", "0000"), VOTERS) for split in ("query", "index")]
+    graph = read_table(world.store.path("knn_graph", "0000"), NEIGHBOURS)
+    expected = bridged_ranking(graph, *(method_votes("bridged", v, soft) for v in voters), InsertSettings(), soft)
+    stored = read_table(world.store.path("inserted_ranking", "0000"), RANKING)
+    assert stored.equals(expected)
 
 
-def test_a_new_query_shard_touches_no_other(world: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001")
-    world.graph("0000")
-    before = world.store.path("knn_graph", "0000").read_bytes()
-    world.register("query", "0001")
-    world.graph("0001")
-    assert world.store.path("knn_graph", "0000").read_bytes() == before
-    assert world.graph("0000")["unchanged"]
+def test_settings_of_soft_variants_do_not_touch_the_insert_step(world: World) -> None:
+    world.run()
+    assert world.run(inserted_ranking={"soft": {"product_k": 9}}) == set()
+    assert world.run(inserted_ranking={"method": "agreement"}) == {"inserted_ranking"}
 
 
-def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001")
-    world.graph("0000")
-    before = world.rows("0000")
-    source, target = (world.store.path("index/embeddings", shard) for shard in ("0000", "0002"))
-    target.write_bytes(source.read_bytes())
-    world.register("index", "0002")
-    with pytest.raises(Exception, match="index-0000-0000 stands in two shards of index/embeddings"):
-        world.graph("0000")
-    assert world.rows("0000") == before
-
-
-def test_an_index_shard_of_another_model_is_refused_with_both_named(world: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0001")
-    path = world.store.path("index/embeddings", "0001")
-    write_embeddings(path, Embeddings(["other"], np.ones((1, 8), np.float16), "another model"), "1")
-    with pytest.raises(Exception, match=r"shard 0000 was made by model model \(8 .*, of shard 0001 by another model"):
-        world.graph("0000")
-    assert not world.store.path("knn_graph", "0000").exists()
-
-
-def test_a_registered_shard_that_is_not_embedded_is_named(world: World) -> None:
-    world.register("query", "0000")
-    world.register("index", "0000", "0009")
-    with pytest.raises(Exception, match="index/embeddings of shard 0009 is not materialized yet"):
-        world.graph("0000")
-
-
-def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: World) -> None:
-    world.embed("index", "0000", photos=12_000)
-    world.register("query", "0000")
-    world.register("index", "0000")
-    good = world.graph("0000", search="ivf", effort=64)
-    assert good["recall"] > 0.9 and good["passed"]
-    poor = world.graph("0000", search="ivf", effort=1)
-    assert poor["recall"] < 0.9 and not poor["passed"]
-    assert world.graph("0000")["passed"]
+def test_more_voters_than_are_stored_are_asked_for_by_name(world: World) -> None:
+    world.run(index__voters={"count": 4})
+    with pytest.raises(Exception, match="5 train photos shall vote but 4 are stored"):
+        world.run(index__voters={"count": 4}, index__votes={"k": 5})
+    votes = read_table(world.store.path("index/votes", "0000"), VOTES)
+    assert votes.height == 30
