@@ -1,17 +1,31 @@
-"""Training: the network fitted to the cleaned dataset."""
+"""Training: the network fitted to the cleaned dataset, in processes of its own."""
 
+import os
+import shutil
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from dagster._core.errors import DagsterPipesExecutionError
 
 from assets.configs import ModelConfig
 from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata
-from landmark_dag.tables import CLEANED_DATASET, MANIFEST
+from landmark_dag.errors import InputError
+from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST
+from landmark_dag.training.launch import PARENT_VARIABLE, launch_command
+from landmark_dag.training.settings import DistributedSettings
 from resources.accelerator import Accelerator
 from resources.store import Store
 
+if TYPE_CHECKING:
+    from landmark_dag.training.job import TrainingJob
+
+# Dagster warns of a part of Pipes that it calls itself.
+warnings.filterwarnings("ignore", message="Function `PipesMessageReader", category=dg.PreviewWarning)
+
 _CURVES = ("loss", "accuracy", "learning_rate")
-_TRAINED_MODEL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
+_TRAINED_MODEL = [Upstream("cleaned_dataset"), Upstream("train/labels"), every("train/photos", "train")]
 
 
 @dg.asset(
@@ -27,22 +41,52 @@ def trained_model(
 ) -> dg.MaterializeResult:
     """The network that embeds photos: weights, configuration, history and curves."""
     from landmark_dag.evaluation.pictures import training_curve
-    from landmark_dag.training.photo_tables import cleaned_photos
-    from landmark_dag.training.train import TrainingJob, train
+    from landmark_dag.training.job import TrainingJob
+    from landmark_dag.training.photo_tables import cleaned_photos, labelled_photos
 
     network, training = config.network.settings(), config.training.settings()
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
-        cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
-        folder = Path(store.root) / "models" / version
+        photos, landmarks = cleaned_photos(manifest, store.read("cleaned_dataset", CLEANED_DATASET))
+        two_stages = training.first_stage_epochs > 0
+        first = labelled_photos(manifest, store.read("train/labels", LABELS)) if two_stages else None
+        folder = Path(store.root).absolute() / "models" / version
         checkpoint = folder.with_suffix(".checkpoint")
-        photos, landmarks = cleaned_photos(manifest, cleaned)
-        job = TrainingJob(folder, checkpoint, network, training, accelerator.torch_device(), photos, landmarks)
-        fingerprint, history = train(job, on_epoch=context.log.info)
-        store.write_record(path, version, {"folder": str(folder.relative_to(store.root))})
+        device = accelerator.torch_device()
+        job = TrainingJob(folder, checkpoint, network, training, device, photos, landmarks, first)
+        result = _trained(context, job, config.distributed.settings())
+        store.write_record(path, version, {"folder": f"models/{version}"})
         checkpoint.unlink(missing_ok=True)
-        curves = {f"{value} curve": picture_metadata(training_curve(history, value)) for value in _CURVES}
-        return {"model": fingerprint, "photos": cleaned.height, **history[-1], **curves}
+        history = result["history"]
+        curves = {f"{value} curve": picture_metadata(training_curve(history, value)) for value in _CURVES if history}
+        return {"model": result["fingerprint"], "photos": len(photos.locations), **dict(*history[-1:]), **curves}
 
     return materialize_stored(context, store, compute, inputs=_TRAINED_MODEL, settings=[network, training])
+
+
+def _trained(context: dg.AssetExecutionContext, job: "TrainingJob", settings: DistributedSettings) -> dict[str, Any]:
+    """Train in processes of its own, which report to this run; return fingerprint and history.
+
+    Raises InputError with the sentence of the process that failed. The training's state stays in its checkpoint.
+    """
+    import torch
+
+    from landmark_dag.training.job import read_error, write_job
+
+    folder = job.model_folder.with_suffix(".job")
+    write_job(folder, job)
+    gpus = torch.cuda.device_count() if job.device == "cuda" else 0
+    command = launch_command(folder, settings, gpus, alone=job.training.trainable == "projection")
+    context.log.info(" ".join(command))
+    try:
+        environment = {PARENT_VARIABLE: str(os.getpid())}
+        run = dg.PipesSubprocessClient().run(context=context, command=command, env=environment)
+    except DagsterPipesExecutionError as error:
+        sentence = read_error(folder) or (
+            f"Training ended without a word ({error}); what its processes wrote is in the step's stderr and under "
+            f"{folder}. Materialize again to go on from the last checkpoint."
+        )
+        raise InputError(sentence) from None
+    shutil.rmtree(folder)
+    return dict(run.get_custom_messages()[-1])

@@ -26,7 +26,7 @@ GRAPH = {
     "match_candidates": ("cleaning", ["train/bootstrap_embeddings", "train/labels"]),
     "verified_matches": ("cleaning", ["match_candidates", "train/local_features", "train/photos"]),
     "cleaned_dataset": ("cleaning", ["train/labels", "verified_matches"]),
-    "trained_model": ("training", ["cleaned_dataset", "train/photos"]),
+    "trained_model": ("training", ["cleaned_dataset", "train/labels", "train/photos"]),
     "tuning/trial": ("tuning", ["cleaned_dataset", "train/photos"]),
     "tuning/results": ("tuning", ["tuning/trial"]),
     "train/embeddings": ("embeddings", ["train/photos", "trained_model"]),

@@ -43,10 +43,12 @@ class Checkpoint:
             ) from error
 
     def load(self) -> dict[str, Any] | None:
-        """Return the state last saved, on the CPU; None where there is none.
+        """Return the state last saved, on the CPU; None where there is none. What a killed write left is deleted.
 
         Raises InputError, naming the file, when it is damaged, or of another format or training.
         """
+        for unfinished in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            unfinished.unlink(missing_ok=True)
         if not self.path.exists():
             return None
         try:

@@ -1,6 +1,8 @@
 """Several processes training one network: each sees its slice of every batch, the loss is the whole batch's."""
 
-from collections.abc import Sequence
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +38,14 @@ class Ranks:
         counts = [len(part) for part in np.array_split(np.arange(photos), self.world)]
         return _Gathered.apply(features, counts, self.rank)
 
+    def told_by_first(self, text: str) -> str:
+        """Return the text that the process of rank 0 gives, in every process, once it has given it."""
+        if self.world == 1:
+            return text
+        texts = [text]
+        distributed.broadcast_object_list(texts)
+        return texts[0]
+
     def synchronised(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Return `module` so wrapped that gradients are averaged and batch norm sees the whole batch.
 
@@ -51,13 +61,33 @@ class Ranks:
         return DistributedDataParallel(
             module,
             device_ids=[device.index] if device.type == "cuda" else None,
-            broadcast_buffers=False,  # synchronised batch norm keeps them equal
+            forward_sync_buffers=False,  # synchronised batch norm keeps them equal
             find_unused_parameters=True,  # some backbones have norms of heads that are left out
         )
 
 
 SINGLE = Ranks()
 """A training in one process."""
+
+
+@contextlib.contextmanager
+def joined(device: str) -> Iterator[tuple[Ranks, str]]:
+    """Join the processes that torchrun's environment tells of; give this one's ranks and torch device.
+
+    With several GPUs on a host each of its processes takes its own. Outside torchrun this is the only process.
+    """
+    world = int(os.environ.get("WORLD_SIZE", 1))
+    if world == 1:
+        yield SINGLE, device
+        return
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield Ranks(int(os.environ["RANK"]), world, int(os.environ["LOCAL_WORLD_SIZE"])), device
+    finally:
+        distributed.destroy_process_group()
 
 
 class _Gathered(torch.autograd.Function):

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -15,29 +13,12 @@ from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.distributed import SINGLE, Ranks
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.history import History, OnEpoch
+from landmark_dag.training.job import TrainingJob
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+from landmark_dag.training.settings import TrainingSettings
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingJob:
-    """All that a training needs, on any host that sees the same files.
-
-    The model goes to `model_folder`; until it is there the training's state is kept in the file `checkpoint`.
-    `first_photos` are those of the first stage, all that are labelled; None where there is no such stage.
-    """
-
-    model_folder: Path
-    checkpoint: Path
-    network: NetworkSettings
-    training: TrainingSettings
-    device: str
-    photos: LabelledPhotos
-    class_landmarks: Mapping[int, int]
-    first_photos: LabelledPhotos | None = None
-
-
-def train(job: TrainingJob, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None) -> tuple[str, History]:
+def train(job: TrainingJob, device: str, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None) -> tuple[str, History]:
     """Train, going on from the checkpoint where there is one, and save the model; return fingerprint and history.
 
     With several processes the one of rank 0 writes checkpoint and model. The checkpoint is left for the caller to
@@ -51,8 +32,11 @@ def train(job: TrainingJob, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = No
         if state and state["stage"] > stage:
             continue
         progress = Progress(stage, history, checkpoint, on_epoch, ranks)
-        history = fit(photos, network, settings, job.device, progress)
-    return save_model(job.model_folder, network, job.network, job.class_landmarks, history), history
+        history = fit(photos, network, settings, device, progress)
+    fingerprint = ""
+    if ranks.rank == 0:
+        fingerprint = save_model(job.model_folder, network, job.network, job.class_landmarks, history)
+    return ranks.told_by_first(fingerprint), history
 
 
 def _stages(job: TrainingJob) -> list[tuple[LabelledPhotos, TrainingSettings]]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from landmark_dag.training.job import TrainingJob
 from landmark_dag.training.loop import Loop
-from landmark_dag.training.train import TrainingJob, train
+from landmark_dag.training.train import train
 
 
 def die() -> None:
@@ -38,7 +39,7 @@ def train_until_step(job: TrainingJob, step: int) -> None:
         finish(loop, done, save)
 
     Loop._end_step = end_step  # type: ignore[method-assign]
-    train(job)
+    train(job, job.device)
 
 
 def train_until_writing(job: TrainingJob, checkpoints: int) -> None:
@@ -56,4 +57,4 @@ def train_until_writing(job: TrainingJob, checkpoints: int) -> None:
         save(content, file)
 
     torch.save = save_half  # type: ignore[assignment]
-    train(job)
+    train(job, job.device)

@@ -15,8 +15,9 @@ from landmark_dag.training.artifact import load_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.fit import LabelledPhotos
 from landmark_dag.training.history import History
+from landmark_dag.training.job import TrainingJob
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
-from landmark_dag.training.train import TrainingJob, train
+from landmark_dag.training.train import train
 from tests.training.killed import in_process, train_until_step, train_until_writing
 from tests.training.photo_sets import write_labelled_photos
 
@@ -66,13 +67,13 @@ def one_thread() -> None:
 def test_a_training_killed_at_any_step_reaches_the_same_weights_and_history(
     tmp_path: Path, photos: LabelledPhotos, name: str
 ) -> None:
-    whole = train(job_of(tmp_path / "whole", photos, SETTINGS[name]))
+    whole = train(job_of(tmp_path / "whole", photos, SETTINGS[name]), "cpu")
     job = job_of(tmp_path / "killed", photos, SETTINGS[name])
     for step in (1, 3, 4, 6):
         assert in_process(train_until_step, job, step) == -signal.SIGKILL
         saved = torch.load(job.checkpoint, weights_only=True)["step"] if job.checkpoint.exists() else 0
         assert saved == (step - 1) // 2 * 2
-    resumed = train(job)
+    resumed = train(job, "cpu")
     assert resumed[0] == whole[0]
     assert without_times(resumed[1]) == without_times(whole[1])
     states = [load_model(tmp_path / kind / "model").network.state_dict() for kind in ("whole", "killed")]
@@ -82,11 +83,13 @@ def test_a_training_killed_at_any_step_reaches_the_same_weights_and_history(
 def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
     tmp_path: Path, photos: LabelledPhotos
 ) -> None:
-    whole = train(job_of(tmp_path / "whole", photos, TRAINING))
+    whole = train(job_of(tmp_path / "whole", photos, TRAINING), "cpu")
     job = job_of(tmp_path / "killed", photos, TRAINING)
     assert in_process(train_until_writing, job, 1) == -signal.SIGKILL
     assert torch.load(job.checkpoint, weights_only=True)["step"] == 2
-    assert train(job)[0] == whole[0]
+    assert len(list(job.checkpoint.parent.iterdir())) == 2
+    assert train(job, "cpu")[0] == whole[0]
+    assert sorted(path.name for path in job.checkpoint.parent.iterdir()) == ["model", "model.checkpoint"]
 
 
 def test_a_training_killed_in_its_second_stage_does_not_repeat_the_first(
@@ -94,20 +97,20 @@ def test_a_training_killed_in_its_second_stage_does_not_repeat_the_first(
 ) -> None:
     settings = replace(TRAINING, epochs=1, first_stage_epochs=1, accumulation=1, checkpoint_steps=3)
     first = replace(photos, class_ids=photos.class_ids // 2)
-    whole = train(job_of(tmp_path / "whole", photos, settings, first_photos=first))
+    whole = train(job_of(tmp_path / "whole", photos, settings, first_photos=first), "cpu")
     assert [row["epoch"] for row in whole[1]] == [1, 2]
     job = job_of(tmp_path / "killed", photos, settings, first_photos=first)
     for written, stage in ((2, 1), (1, 2)):
         assert in_process(train_until_writing, job, written) == -signal.SIGKILL
         assert torch.load(job.checkpoint, weights_only=True)["stage"] == stage
-    assert train(job)[0] == whole[0]
+    assert train(job, "cpu")[0] == whole[0]
 
 
 def test_a_finished_training_is_saved_again_without_a_step(tmp_path: Path, photos: LabelledPhotos) -> None:
     job = job_of(tmp_path, photos, TRAINING)
     told: History = []
-    fingerprint, history = train(job)
-    assert train(job, on_epoch=told.append) == (fingerprint, history)
+    fingerprint, history = train(job, "cpu")
+    assert train(job, "cpu", on_epoch=told.append) == (fingerprint, history)
     assert told == []
 
 
@@ -125,15 +128,15 @@ def test_a_checkpoint_of_another_training_is_refused_by_name(
 ) -> None:
     job = job_of(tmp_path, photos, replace(TRAINING, epochs=1))
     change = {name: replace(value, epochs=1) if name == "training" else value for name, value in change.items()}
-    train(job)
+    train(job, "cpu")
     with pytest.raises(InputError, match=rf"{job.checkpoint} is the checkpoint of another training: {sentence}"):
-        train(replace(job, **change))
+        train(replace(job, **change), "cpu")
 
 
 def test_settings_of_speed_alone_go_on_from_a_checkpoint(tmp_path: Path, photos: LabelledPhotos) -> None:
     job = job_of(tmp_path, photos, replace(TRAINING, epochs=1))
-    fingerprint, _ = train(job)
-    assert train(replace(job, training=replace(job.training, checkpoint_steps=5)))[0] == fingerprint
+    fingerprint, _ = train(job, "cpu")
+    assert train(replace(job, training=replace(job.training, checkpoint_steps=5)), "cpu")[0] == fingerprint
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:

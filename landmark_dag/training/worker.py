@@ -1,0 +1,95 @@
+"""A process that trains: `python -m landmark_dag.training.worker JOB`, alone or one of several by torchrun.
+
+Started by Dagster it reports through Dagster Pipes; by hand it prints epochs on stderr and the result on stdout.
+Bad input ends it with status 2, one sentence on stderr and in the job's folder.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
+
+from landmark_dag.errors import InputError
+from landmark_dag.training.distributed import joined
+from landmark_dag.training.job import read_job, write_error
+from landmark_dag.training.launch import PARENT_VARIABLE
+from landmark_dag.training.train import train
+
+
+def main() -> None:
+    """Train the job whose folder is the one argument."""
+    folder = Path(sys.argv[1])
+    _end_with_parent()
+    with _pipes() as pipes:
+        try:
+            result = _train(folder, pipes)
+        except (InputError, OSError, torch.OutOfMemoryError) as error:
+            sentence = _sentence(error)
+            write_error(folder, sentence)
+            if pipes:
+                pipes.log.error(sentence)
+            else:
+                print(sentence, file=sys.stderr)
+            sys.exit(2)
+        if pipes:
+            pipes.report_custom_message(result)
+        elif int(os.environ.get("RANK", 0)) == 0:
+            print(json.dumps(result))
+
+
+def _train(folder: Path, pipes: PipesContext | None) -> dict[str, object]:
+    """Train as one of the processes that the environment tells of; return fingerprint and history."""
+    job = read_job(folder)
+    with joined(job.device) as (ranks, device):
+
+        def told(row: dict[str, float]) -> None:
+            text = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
+            if pipes:
+                pipes.log.info(text)
+            elif ranks.rank == 0:
+                print(text, file=sys.stderr)
+
+        fingerprint, history = train(job, device, ranks, told)
+    return {"fingerprint": fingerprint, "history": history}
+
+
+def _sentence(error: Exception) -> str:
+    """Return what went wrong, in one sentence."""
+    if isinstance(error, torch.OutOfMemoryError):
+        first = " ".join(str(error).split()).split(". ")[0]
+        return f"The GPU has too little memory: {first}; lower batch_size and raise accumulation."
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def _pipes() -> Iterator[PipesContext | None]:
+    """Give the connection to Dagster to the first process of the host where Dagster started the training."""
+    if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        with open_dagster_pipes() as pipes:
+            yield pipes
+    else:
+        yield None
+
+
+def _end_with_parent() -> None:
+    """End this process soon after the one that had the training started, so that none trains on unseen."""
+    parent = int(os.environ.get(PARENT_VARIABLE, 0))
+
+    def watch() -> None:
+        while Path(f"/proc/{parent}").exists():
+            time.sleep(1)
+        os._exit(1)
+
+    if parent and Path(f"/proc/{parent}").exists():
+        threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()
