@@ -9,7 +9,10 @@ import torch
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
+from landmark_dag.training.history import History
+from landmark_dag.training.losses import Classifier
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, size_for
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
@@ -110,3 +113,90 @@ def test_the_global_random_state_and_the_choice_of_algorithms_stay_as_they_were(
     fitted(photo_set, PROJECTION)
     assert torch.equal(before, torch.random.get_rng_state())
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+def told(photo_set: LabelledPhotos, training: TrainingSettings) -> History:
+    network = build_network(NETWORK, seed=1)
+    return fit(photo_set, network, training)
+
+
+def test_every_row_of_the_history_tells_the_share_of_time_spent_waiting(photo_set: LabelledPhotos) -> None:
+    history = told(photo_set, TRAINING)
+    assert [row["steps"] for row in history] == [3, 6, 9]
+    assert all(0 <= row["waiting"] <= 1 for row in history)
+
+
+def test_learning_rates_rise_in_a_warm_up_and_then_follow_a_cosine(photo_set: LabelledPhotos) -> None:
+    settings = replace(TRAINING, epochs=9, warm_up_steps=6, learning_rate=0.01, lowest_learning_rate=0.001)
+    rates = [row["learning_rate"] for row in told(photo_set, settings)]
+    assert rates[0] == pytest.approx(0.001 + 2 / 6 * 0.009)
+    assert rates[2] == pytest.approx(0.001 + 0.009 * (1 + np.cos(np.pi * 2 / 21)) / 2)
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_the_final_epochs_show_larger_photos_and_leave_every_statistic(
+    photo_set: LabelledPhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = build_network(NETWORK, seed=1)
+    seen: list[tuple[tuple[int, ...], float]] = []
+    forward = EmbeddingNetwork.forward
+
+    def watched(self: EmbeddingNetwork, photos: torch.Tensor) -> torch.Tensor:
+        features = forward(self, photos)
+        seen.append((tuple(photos.shape[2:]), float(network.backbone.bn1.running_mean.sum())))
+        return features
+
+    monkeypatch.setattr(EmbeddingNetwork, "forward", watched)
+    settings = replace(TRAINING, epochs=1, final_epochs=1, final_square_size=96, final_long_side=128)
+    fit(photo_set, network, settings)
+    steps = len(seen) // 2
+    assert {max(size) for size, _ in seen[:steps]} <= {64, 96}
+    assert {max(size) for size, _ in seen[steps:]} <= {96, 128} and (64, 64) not in {size for size, _ in seen[steps:]}
+    assert len({statistic for _, statistic in seen[steps - 1 :]}) == 1 < len({statistic for _, statistic in seen})
+
+
+def test_a_projection_has_no_final_epochs(photo_set: LabelledPhotos) -> None:
+    with pytest.raises(InputError, match="set final_epochs to 0"):
+        fitted(photo_set, replace(PROJECTION, final_epochs=1))
+
+
+def test_the_moving_average_lies_between_the_first_weights_and_the_last(photo_set: LabelledPhotos) -> None:
+    key = "projection.0.weight"
+    first = build_network(NETWORK, seed=1).state_dict()[key]
+    last = fitted(photo_set, TRAINING).state_dict()[key]
+    average = fitted(photo_set, replace(TRAINING, ema_decay=0.99)).state_dict()[key]
+    assert 0 < (average - first).norm() < (last - first).norm()
+
+
+def test_a_clipped_gradient_moves_weights_less(photo_set: LabelledPhotos) -> None:
+    first = build_network(NETWORK, seed=1).state_dict()["projection.0.weight"]
+    free, clipped = (
+        fitted(photo_set, replace(TRAINING, clip_norm=norm, epochs=1)).state_dict()["projection.0.weight"]
+        for norm in (0.0, 1e-3)
+    )
+    assert (clipped - first).norm() < 0.1 * (free - first).norm()
+
+
+def test_accumulated_batches_make_one_step_of_their_photos(photo_set: LabelledPhotos) -> None:
+    assert [row["steps"] for row in told(photo_set, replace(TRAINING, batch_size=4, accumulation=2))] == [3, 6, 9]
+
+
+def test_a_loss_that_is_not_finite_names_the_files_and_leaves_the_last_good_checkpoint(
+    photo_set: LabelledPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(TRAINING, checkpoint_steps=2)
+    progress = Progress(checkpoint=Checkpoint(tmp_path / "a.checkpoint", {}))
+    forward, calls = Classifier.forward, 0
+
+    def not_a_number_at_step_5(self: Classifier, *batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        nonlocal calls
+        calls += 1
+        loss, accuracy = forward(self, *batch)
+        return loss * (float("nan") if calls == 5 else 1), accuracy
+
+    monkeypatch.setattr(Classifier, "forward", not_a_number_at_step_5)
+    with pytest.raises(InputError, match=r"nan at step 5 \(learning rate 0\.0\d+\), on photos of .*\d\d_\d\d\.png"):
+        fit(photo_set, build_network(NETWORK, seed=1), settings, progress=progress)
+    state = Checkpoint(tmp_path / "a.checkpoint", {}).load()
+    assert state is not None and state["step"] == 4
+    assert all(torch.isfinite(value).all() for value in state["module"].values())
