@@ -82,5 +82,5 @@ def _refuse_rising_similarity(path: Path, frame: pl.DataFrame) -> None:
         row = rises.row(0, named=True)
         raise InputError(
             f"{path}, row {row['row'] + 1}: rank {row['rank']} of query {row['query_id']} has similarity "
-            f"{row['similarity']}, more than the rank before; sort the ranks or leave them out."
+            f"{np.float32(row['similarity'])!s}, more than the rank before; sort the ranks or leave them out."
         )
