@@ -154,7 +154,7 @@ CLEANING_GRID = Table(
 TUNING_TRIALS = Table(
     "tuning_trials",
     (
-        Column("trial", pl.String(), "settings tried: name=value,name=value"),
+        Column("trial", pl.String(), "settings tried: name=value name=value"),
         Column("map_at_100", pl.Float64(), "mean average precision over the first 100 of held-out photos, percent"),
         Column("queries", pl.Int32(), "held-out photos that count"),
         Column("searched", pl.Int32(), "photos searched, of held-out landmarks and others"),

@@ -153,7 +153,7 @@ class Classifier(nn.Module):
         """Return the sorted classes of this step: those of its photos, and others up to the share."""
         classes = len(self.margins)
         draws = np.random.default_rng([self.settings.seed, int(self.step)])
-        priority = torch.from_numpy(draws.random(classes)).to(class_ids.device)
+        priority = torch.from_numpy(draws.random(classes, dtype=np.float32)).to(class_ids.device)
         present = class_ids.unique()
         priority[present] = 2.0
         wanted = max(len(present), round(self.settings.class_share * classes))

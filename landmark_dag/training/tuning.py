@@ -15,14 +15,15 @@ from landmark_dag.training.settings import NetworkSettings, TrainingSettings, Tu
 Choices = Mapping[str, Sequence[Any]]
 """Names of network and training settings, and the values to try of each."""
 
-_UNNAMEABLE = ",=/"
+_UNNAMEABLE = " ,=/"
+"""What no value in a trial's name may hold: a name is a file's, and Dagster parts lists of partitions at commas."""
 _NUMBERS = {int: "a whole number", float: "a number"}
 
 
 def grid(choices: Choices) -> list[str]:
     """Return the trial of every combination of `choices`, the last name's values changing fastest.
 
-    A trial is the text `name=value,name=value`, names ascending. Raises InputError for a name without a list of
+    A trial is the text `name=value name=value`, names ascending. Raises InputError for a name without a list of
     values, or a value that cannot stand in such a text.
     """
     _check(choices)
@@ -54,7 +55,7 @@ def settings_of(
     Raises InputError naming a setting that neither has, or a value that does not suit the setting.
     """
     changes: dict[type, dict[str, Any]] = {NetworkSettings: {}, TrainingSettings: {}}
-    for part in trial.split(","):
+    for part in trial.split(" "):
         name, _, text = part.partition("=")
         kind = next((kind for kind in changes if name in typing.get_type_hints(kind)), None)
         if kind is None:
@@ -100,7 +101,7 @@ def _check(choices: Choices) -> None:
 
 
 def _trial(names: Sequence[str], texts: Sequence[str]) -> str:
-    return ",".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
+    return " ".join(f"{name}={text}" for name, text in zip(names, texts, strict=True))
 
 
 def _texts(name: str, values: Sequence[Any]) -> list[str]:
@@ -109,8 +110,8 @@ def _texts(name: str, values: Sequence[Any]) -> list[str]:
     for text in texts:
         if any(character in text for character in _UNNAMEABLE):
             raise InputError(
-                f"The value {text!r} of {name!r} holds one of `{_UNNAMEABLE}`, which no trial's name can; "
-                "set it in the configuration of the trials in place of a choice."
+                f"The value {text!r} of {name!r} holds a space or one of `,=/`, which no trial's name can; set it in "
+                "the configuration of the trials in place of a choice."
             )
     return list(dict.fromkeys(texts))
 

@@ -66,7 +66,7 @@ def collect(instance: dg.DagsterInstance, store: Store) -> dict[str, Any]:
 def test_a_grid_is_registered_once_and_draws_join_it(instance: dg.DagsterInstance) -> None:
     choices = {"margin": [0.1, 0.2], "pooling": ["gem", "max"]}
     assert register(instance, choices=choices) == register(instance, choices=choices)
-    assert "margin=0.2,pooling=max" in register(instance, choices=choices)
+    assert "margin=0.2 pooling=max" in register(instance, choices=choices)
     assert len(register(instance, choices={"epochs": [1, 2, 3, 4]}, random_draws=2)) == 6
 
 

@@ -76,7 +76,7 @@ def test_a_trial_is_one_row_of_what_was_tried_and_what_came_of_it(
     def tried(trial: str, folder: str) -> pl.DataFrame:
         return run_trial(trial, tmp_path / folder, *tables, tuning=TUNING, **SETTINGS)
 
-    first, again, other = tried("margin=0.1", "a"), tried("margin=0.1", "b"), tried("epochs=0,margin=0.1", "c")
+    first, again, other = tried("margin=0.1", "a"), tried("margin=0.1", "b"), tried("epochs=0 margin=0.1", "c")
     assert first.equals(again) and first.schema == TUNING_TRIALS.schema
     row = first.row(0, named=True)
     assert (row["trial"], row["queries"], row["searched"]) == ("margin=0.1", 8, 20)

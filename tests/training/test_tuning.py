@@ -26,9 +26,9 @@ def cleaned(landmarks: int, photos: int = 3) -> pl.DataFrame:
 def test_a_grid_has_every_combination_once_under_names_in_order() -> None:
     trials = grid(CHOICES)
     assert trials[:3] == [
-        "batch_norm=true,loss=arcface,margin=0.2",
-        "batch_norm=true,loss=arcface,margin=0.3",
-        "batch_norm=true,loss=cosface,margin=0.2",
+        "batch_norm=true loss=arcface margin=0.2",
+        "batch_norm=true loss=arcface margin=0.3",
+        "batch_norm=true loss=cosface margin=0.2",
     ]
     assert len(trials) == len(set(trials)) == 8
     assert grid({"margin": [0.2, 0.2]}) == ["margin=0.2"] and grid({}) == []
@@ -47,7 +47,7 @@ def test_other_seeds_draw_other_trials() -> None:
 
 
 def test_a_trial_changes_the_settings_it_names_and_no_others() -> None:
-    trial = "batch_norm=false,epochs=7,learning_rate=0.01,loss=cosface,pooling=max"
+    trial = "batch_norm=false epochs=7 learning_rate=0.01 loss=cosface pooling=max"
     network, training = settings_of(trial, NETWORK, TRAINING)
     assert network == replace(NETWORK, batch_norm=False, pooling="max")
     assert training == replace(TRAINING, epochs=7, learning_rate=0.01, loss="cosface")
@@ -76,7 +76,7 @@ def test_a_trial_that_cannot_be_read_is_refused_by_name_and_value(trial: str, me
 
 
 def test_choices_that_no_trial_can_name_are_refused() -> None:
-    with pytest.raises(InputError, match="holds one of"):
+    with pytest.raises(InputError, match="holds a space or one of"):
         grid({"weights": ["/models/a.pth"]})
     with pytest.raises(InputError, match="no value to try for 'margin'"):
         random_trials({"margin": []}, 3, 0)
