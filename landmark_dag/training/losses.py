@@ -168,8 +168,8 @@ class Classifier(nn.Module):
     def _with_margin(self, cosine: torch.Tensor, true: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
         settings = self.settings
         if settings.loss == "arcface":
-            scale, easy = settings.scale, settings.easy_margin
-            return arcface_logits(cosine, true, scale=scale, margin=margins, easy_margin=easy)
+            easy = settings.easy_margin
+            return arcface_logits(cosine, true, scale=settings.scale, margin=margins, easy_margin=easy)
         if settings.loss == "cosface":
             return cosface_logits(cosine, true, scale=settings.scale, margin=margins)
         if not self.training:
