@@ -77,7 +77,7 @@ def _trained(context: dg.AssetExecutionContext, job: "TrainingJob", settings: Di
     folder = job.model_folder.with_suffix(".job")
     write_job(folder, job)
     gpus = torch.cuda.device_count() if job.device == "cuda" else 0
-    command = launch_command(folder, settings, gpus, alone=job.training.trainable == "projection")
+    command = launch_command(folder, settings, gpus)
     context.log.info(" ".join(command))
     try:
         environment = {PARENT_VARIABLE: str(os.getpid())}

@@ -103,6 +103,7 @@ def fit(
             lambda start: photo_set.batches(plan, start, progress.ranks, decoding, pin=run.device.type == "cuda"),
             lambda: _pooled(run, photo_set.plain)[None],
             photo_set.files_of,
+            progress.ranks,
         )
 
 
@@ -238,7 +239,7 @@ def _deterministic() -> Iterator[None]:
 def _fit_projection(run: _Run, views: NDArray[np.float32], files_of: Callable[[NDArray[np.int64]], str]) -> History:
     """Fit the projection to `views`, pooled features (views, photos, channels).
 
-    It takes seconds: with several processes each computes the whole of it.
+    It takes seconds: of several processes each computes the whole of it.
     """
     features, settings = torch.from_numpy(views), run.settings
     alike = np.zeros(len(run.class_ids), np.int64)
@@ -248,9 +249,8 @@ def _fit_projection(run: _Run, views: NDArray[np.float32], files_of: Callable[[N
         for batch in plan.from_step(start):
             yield batch, features[batch.epoch % len(views), torch.from_numpy(batch.positions)]
 
-    run.progress = replace(run.progress, ranks=Ranks(rank=run.progress.ranks.rank))
     with torch_threads(1 if run.device.type == "cpu" else torch.get_num_threads()):
-        return _looped(run, plan, feed, lambda: views, files_of)
+        return _looped(run, plan, feed, lambda: views, files_of, SINGLE)
 
 
 def _looped(
@@ -259,10 +259,12 @@ def _looped(
     feed: Feed,
     start_features: Callable[[], NDArray[np.float32]],
     files_of: Callable[[NDArray[np.int64]], str],
+    ranks: Ranks,
 ) -> History:
     """Move the weights through the steps of `plan`, from the checkpoint of this stage on where there is one.
 
-    `start_features` returns the pooled features (views, photos, channels) that a whitened start is made of.
+    `start_features` returns the pooled features (views, photos, channels) that a whitened start is made of. `ranks`
+    are the processes that share each batch.
     """
     progress, settings = run.progress, run.settings
     state = progress.checkpoint.load() if progress.checkpoint else None
@@ -280,7 +282,7 @@ def _looped(
             settings,
             Curve(progress.former, progress.on_epoch),
             device=run.device,
-            ranks=progress.ranks,
+            ranks=ranks,
             files_of=files_of,
         )
 
@@ -314,14 +316,22 @@ def _start_whitened(run: _Run, classifier: Classifier, views: NDArray[np.float32
 
 
 def _pooled(run: _Run, views_of: Callable[[int], Views]) -> NDArray[np.float32]:
-    """Return pooled features (photos, channels) of one view of every photo, by the network as it is."""
-    return features_of(
-        len(run.class_ids),
-        views_of,
+    """Return pooled features (photos, channels) of one view of every photo, by the network as it is.
+
+    Of several processes each takes its part of the photos.
+    """
+    ranks, photos = run.progress.ranks, len(run.class_ids)
+    mine = ranks.mine(np.arange(photos))
+    features = features_of(
+        len(mine),
+        lambda number: views_of(int(mine[number])),
         run.network.pooled,
         batch_size=_FEATURE_BATCH,
         device=run.device,
+        threads=max(1, default_threads() // ranks.on_host),
     )
+    features = features.reshape(len(mine), run.network.channels)
+    return ranks.gathered(torch.from_numpy(features).to(run.device), photos).cpu().numpy()
 
 
 def _classifier(run: _Run) -> Classifier:

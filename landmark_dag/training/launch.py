@@ -12,18 +12,16 @@ PARENT_VARIABLE = "LANDMARK_TRAINING_PARENT"
 """Environment variable: the process, by its id, whose end is to end the workers on its host too."""
 
 
-def launch_command(job_folder: Path, settings: DistributedSettings, gpus: int, *, alone: bool) -> list[str]:
+def launch_command(job_folder: Path, settings: DistributedSettings, gpus: int) -> list[str]:
     """Return the command that trains the job in `job_folder` on this host, with `gpus` GPUs in use.
 
     One process is started directly, several by torchrun. On several hosts the same command is to be run on each.
-    `alone` leaves a training that gains nothing from several processes in one. Raises InputError for settings that
-    do not name a meeting point.
+    Raises InputError for several hosts without a meeting point.
     """
-    processes = 1 if alone else settings.processes or max(1, gpus)
-    hosts = 1 if alone else settings.hosts
-    if processes == hosts == 1:
+    processes = settings.processes or max(1, gpus)
+    if processes == settings.hosts == 1:
         return [sys.executable, "-m", WORKER, str(job_folder)]
-    meeting = ["--standalone"] if hosts == 1 else _meeting(job_folder, settings)
+    meeting = ["--standalone"] if settings.hosts == 1 else _meeting(job_folder, settings)
     return [
         *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), *meeting),
         *("--redirects", "3", "--log-dir", str(job_folder / "logs"), "-m", WORKER, str(job_folder)),

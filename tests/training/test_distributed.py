@@ -50,7 +50,7 @@ def trained(
         ("test_resnet", TRAINING),
         ("test_efficientnet", replace(TRAINING, class_share=0.5, sub_centers=2)),
         ("test_resnet", replace(TRAINING, accumulation=2, clip_norm=0.5, ema_decay=0.9, loss="adacos")),
-        ("test_vit", replace(TRAINING, trainable="last_stage", optimizer="adamw")),
+        ("test_vit", replace(TRAINING, trainable="last_stage", optimizer="adamw", projection_start="whitened")),
     ],
     ids=["plain", "sampled", "accumulated, clipped, averaged", "last stage"],
 )
@@ -72,6 +72,13 @@ def test_two_processes_see_the_losses_of_one_in_float32(tmp_path: Path, photos: 
     assert len(one["losses"]) >= 20
     assert two[0]["losses"] == pytest.approx(one["losses"], abs=1e-4)
     assert all(torch.equal(value, two[1]["state"][key]) for key, value in two[0]["state"].items())
+
+
+def test_a_projection_of_two_processes_features_is_that_of_one(tmp_path: Path, photos: LabelledPhotos) -> None:
+    projection = replace(TRAINING, trainable="projection", projection_start="whitened", views=2)
+    (one,), two = trained(tmp_path, photos, projection, [1, 2], dtype=torch.float32)
+    for told in two:
+        assert all(torch.equal(value, told["state"][key]) for key, value in one["state"].items())
 
 
 def test_processes_without_a_photo_of_a_batch_take_part_in_it(tmp_path: Path, photos: LabelledPhotos) -> None:

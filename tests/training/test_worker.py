@@ -98,7 +98,7 @@ def test_torchrun_starts_two_processes_that_train_one_model_and_resume_it(
 ) -> None:
     job = job_of(tmp_path, photos)
     write_job(tmp_path / "job", job)
-    command = launch_command(tmp_path / "job", DistributedSettings(processes=2), 0, alone=False)
+    command = launch_command(tmp_path / "job", DistributedSettings(processes=2), 0)
     done = start(command)
     assert done.returncode == 0, done.stderr
     first = load_model(job.model_folder).fingerprint
@@ -112,7 +112,7 @@ def test_torchrun_starts_two_processes_that_train_one_model_and_resume_it(
 def test_one_failing_process_of_two_ends_both_and_leaves_its_sentence(tmp_path: Path, photos: LabelledPhotos) -> None:
     lost = replace(photos.locations[0], path=str(tmp_path / "lost.jpg"))
     write_job(tmp_path / "job", job_of(tmp_path, replace(photos, locations=[lost, *photos.locations[1:]])))
-    done = start(launch_command(tmp_path / "job", DistributedSettings(processes=2), 0, alone=False))
+    done = start(launch_command(tmp_path / "job", DistributedSettings(processes=2), 0))
     assert done.returncode != 0
     assert "lost.jpg cannot be used: the file is gone" in (read_error(tmp_path / "job") or "")
 
@@ -135,14 +135,13 @@ def test_workers_end_with_the_process_that_had_them_started(tmp_path: Path, phot
 
 def test_hosts_need_a_meeting_point(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="2 hosts needs a `rendezvous`"):
-        launch_command(tmp_path, DistributedSettings(hosts=2), 8, alone=False)
-    command = launch_command(tmp_path, DistributedSettings(hosts=2, rendezvous="a:29500"), 8, alone=False)
+        launch_command(tmp_path, DistributedSettings(hosts=2), 8)
+    command = launch_command(tmp_path, DistributedSettings(hosts=2, rendezvous="a:29500"), 8)
     assert command[command.index("--nproc-per-node") + 1] == "8"
     assert command[command.index("--rdzv-endpoint") + 1] == "a:29500"
 
 
-def test_one_process_for_each_gpu_is_the_default_and_a_projection_takes_one(tmp_path: Path) -> None:
-    assert "torch.distributed.run" in launch_command(tmp_path, DistributedSettings(), 4, alone=False)
-    for settings, gpus, alone in ((DistributedSettings(), 1, False), (DistributedSettings(processes=4), 4, True)):
-        command = launch_command(tmp_path, settings, gpus, alone=alone)
-        assert command == [sys.executable, "-m", WORKER, str(tmp_path)]
+def test_one_process_for_each_gpu_is_the_default(tmp_path: Path) -> None:
+    assert "torch.distributed.run" in launch_command(tmp_path, DistributedSettings(), 4)
+    for gpus in (0, 1):
+        assert launch_command(tmp_path, DistributedSettings(), gpus) == [sys.executable, "-m", WORKER, str(tmp_path)]
