@@ -242,7 +242,11 @@ def _source(text: str) -> str:
 
 def _lead(gallery: Gallery) -> str:
     shown, every = len(gallery.queries), gallery.query_count
-    queries = f"{every:,} queries" if shown == every else f"{shown:,} of {every:,} queries, those that changed most"
+    queries = (
+        ("1 query" if every == 1 else f"{every:,} queries")
+        if shown == every
+        else f"{shown:,} of {every:,} queries, those that changed most"
+    )
     return f"{queries}: what nearest neighbours find, then the sort-step, then the insert-step"
 
 

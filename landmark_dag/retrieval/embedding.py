@@ -1,6 +1,7 @@
 """Embedding photos: several scales, raw features averaged, unit length, float16."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,15 +11,18 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embeddings import Embeddings
 from landmark_dag.retrieval.settings import EmbeddingSettings
-from landmark_dag.training.artifact import Model
 from landmark_dag.training.feeding import Views
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, scaled, size_for
 
+if TYPE_CHECKING:  # a traced model embeds without timm, which Model's module imports
+    from landmark_dag.training.artifact import Model
+    from landmark_dag.training.traced import TracedModel
+
 
 def embed_photos(
     locations: Sequence[PhotoLocation],
-    model: Model,
+    model: "Model | TracedModel",
     settings: EmbeddingSettings,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,
@@ -62,7 +66,7 @@ def embed_photos(
 
 def embed_by_ensemble(
     locations: Sequence[PhotoLocation],
-    models: Sequence[Model],
+    models: "Sequence[Model]",
     weights: Sequence[float],
     settings: EmbeddingSettings,
     device: str = "cpu",
