@@ -98,7 +98,11 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         network = build_network(settings, seed=0)
         network.load_state_dict(safetensors.torch.load(weights))
         class_landmarks = {int(key): int(value) for key, value in config["class_landmarks"].items()}
-    except (KeyError, TypeError, RuntimeError, safetensors.SafetensorError) as error:
+        if sorted(class_landmarks) != list(range(len(class_landmarks))):
+            raise ValueError("its classes are not numbered from 0 without gaps")
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(f"The model in {folder} does not fit its config: {error}; train it again.") from error
     return Model(network.to(device), settings, _fingerprint(weights, text), class_landmarks)
 

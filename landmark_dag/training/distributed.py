@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
@@ -54,9 +55,7 @@ class Ranks:
         """
         if self.world == 1:
             return module
-        if device.type == "cuda":
-            from timm.layers import convert_sync_batchnorm
-
+        if device.type == "cuda" and not any(isinstance(part, nn.SyncBatchNorm) for part in module.modules()):
             convert_sync_batchnorm(module)
         return DistributedDataParallel(
             module,

@@ -1,6 +1,7 @@
 """Fitting the network to labelled photos: what is fed to the loop, and where the weights start."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -88,10 +89,7 @@ def fit(
     photo_set = _PhotoSet(photos, settings)
     if settings.trainable == "projection":
         _check_projection(settings)
-        views = [
-            _pooled(run, lambda position, view=view: photo_set.augmented(view, position))  # type: ignore[misc]
-            for view in range(settings.views)
-        ]
+        views = [_pooled(run, functools.partial(photo_set.augmented, view)) for view in range(settings.views)]
         return _fit_projection(run, np.stack(views), photo_set.files_of)
     epochs = settings.epochs + settings.final_epochs
     plan = BatchPlan(photo_set.buckets, epochs, settings.batch_size, settings.accumulation, settings.seed)
@@ -128,22 +126,15 @@ def fit_projection(
     return _fit_projection(run, views, lambda positions: f"rows {positions[:_NAMED_FILES].tolist()}")
 
 
+@dataclass(frozen=True, eq=False)
 class _Run:
     """What every part of one fit needs."""
 
-    def __init__(
-        self,
-        class_ids: NDArray[np.int64],
-        network: EmbeddingNetwork,
-        settings: TrainingSettings,
-        device: torch.device,
-        progress: Progress,
-    ) -> None:
-        self.class_ids = class_ids
-        self.network = network
-        self.settings = settings
-        self.device = device
-        self.progress = progress
+    class_ids: NDArray[np.int64]
+    network: EmbeddingNetwork
+    settings: TrainingSettings
+    device: torch.device
+    progress: Progress
 
 
 class _PhotoSet:
@@ -263,8 +254,8 @@ def _looped(
 ) -> History:
     """Move the weights through the steps of `plan`, from the checkpoint of this stage on where there is one.
 
-    `start_features` returns the pooled features (views, photos, channels) that a whitened start is made of. `ranks`
-    are the processes that share each batch.
+    `start_features` returns the pooled features (views, photos, channels) that a whitened start is made of; a later
+    stage starts with the projection of the stage before. `ranks` are the processes that share each batch.
     """
     progress, settings = run.progress, run.settings
     state = progress.checkpoint.load() if progress.checkpoint else None

@@ -73,9 +73,9 @@ def read_job(folder: Path) -> TrainingJob:
             dict(content["class_landmarks"]),
             first,
         )
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{folder} holds no training job: {error}.") from error
 
 

@@ -89,6 +89,12 @@ def test_weights_that_do_not_fit_the_config_are_refused(tmp_path: Path, field: s
         load_model(tmp_path / "model")
 
 
+def test_a_class_map_with_a_gap_is_refused(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", build_network(SETTINGS, 1), SETTINGS, {0: 7, 2: 9}, [])
+    with pytest.raises(InputError, match="does not fit its config: its classes are not numbered"):
+        load_model(tmp_path / "model")
+
+
 def test_damaged_weights_are_refused(tmp_path: Path) -> None:
     save_model(tmp_path / "model", build_network(SETTINGS, 1), SETTINGS, {}, [])
     weights = tmp_path / "model" / "weights.safetensors"
