@@ -243,7 +243,11 @@ RERANKING_COMPARISON = Table(
         Column("difference_low", pl.Float64(), "lower end of its paired bootstrap interval over queries"),
         Column("difference_high", pl.Float64(), "upper end of its paired bootstrap interval over queries"),
         Column("queries", pl.Int32(), "queries that count"),
-        Column("seconds", pl.Float64(), "beyond the kNN graph of the queries, all queries together"),
+        Column(
+            "seconds",
+            pl.Float64(),
+            "beyond the queries' kNN graph, of all queries; a machine's first run also compiles",
+        ),
     ),
     ("method", "usage"),
 )
