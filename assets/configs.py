@@ -18,6 +18,7 @@ from landmark_dag.retrieval.settings import (
     TraversalSettings,
 )
 from landmark_dag.settings import active_profile
+from landmark_dag.soundness import SoundnessSettings
 from landmark_dag.training.settings import DistributedSettings, TuningSettings
 
 
@@ -219,3 +220,7 @@ class TrialConfig(dg.Config):
     training: TrainingConfig = TrainingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     tuning: TuningConfig = TuningConfig()
+
+
+class SoundnessConfig(config_of(SoundnessSettings())):
+    """From where on checks warn or fail."""

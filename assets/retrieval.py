@@ -147,6 +147,7 @@ def knn_graph(
         return {
             "dagster/row_count": graph.height,
             "queries": len(queries.image_ids),
+            "neighbours": settings.neighbours,
             "index shards searched": len(new),
             **recall,
         }
@@ -301,7 +302,8 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
             index = method_votes(settings.method, store.read_shards("index/voters", VOTERS, index_shards), soft)
         ranking = reranked(lists, queries, index, settings, soft)
         write_table(path, RANKING, ranking, version)
-        return {"dagster/row_count": ranking.height, **_reasons(ranking)}
+        asked = {"method": settings.method, "limit": settings.limit}
+        return {"dagster/row_count": ranking.height, **asked, **_reasons(ranking)}
 
     return materialize_stored(
         context,

@@ -4,6 +4,7 @@ import os
 
 import dagster as dg
 
+import assets.checks
 import assets.cleaning
 import assets.evaluation
 import assets.photos
@@ -24,7 +25,7 @@ def defs() -> dg.Definitions:
     stages = [assets.photos, assets.cleaning, assets.training, assets.tuning, assets.retrieval, assets.evaluation]
     return dg.Definitions(
         assets=dg.load_assets_from_modules(stages),
-        asset_checks=dg.load_asset_checks_from_modules(stages),
+        asset_checks=dg.load_asset_checks_from_modules([*stages, assets.checks]),
         jobs=[*JOBS, assets.tuning.tuning_trials],
         sensors=[new_shards],
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),

@@ -1,0 +1,259 @@
+"""Checks of what is stored: each reads tables, asks `landmark_dag.soundness`, and shows its sentences."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+import polars as pl
+
+from assets.configs import SoundnessConfig
+from assets.evaluation import retrieval_metrics
+from assets.retrieval import inserted_ranking, knn_graph, sorted_ranking
+from assets.steps import last_metadata
+from landmark_dag.partitions import SHARDS
+from landmark_dag.photos.source import SPLITS
+from landmark_dag.settings import active_profile
+from landmark_dag.soundness import (
+    embedding_problems,
+    graph_problems,
+    label_problems,
+    metric_problems,
+    queries_also_elsewhere,
+    ranking_problems,
+    vote_problems,
+)
+from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, NEIGHBOURS, RANKING, RETRIEVAL_METRICS, VOTES
+from resources.store import Store
+
+_SHOWN = 20
+"""Sentences that a check shows at most."""
+
+Problems = Callable[[dg.AssetCheckExecutionContext, Store], list[str]]
+
+
+def _check(
+    asset: dg.AssetsDefinition | dg.AssetKey,
+    name: str,
+    description: str,
+    problems: Problems,
+    *,
+    blocking: bool = False,
+    severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR,
+) -> dg.AssetChecksDefinition:
+    """Return the check `name` of `asset`, which passes when `problems` finds none."""
+
+    @dg.asset_check(asset=asset, name=name, description=description, blocking=blocking)
+    def check(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+        found = problems(context, store)
+        text = "\n".join(f"- {sentence}" for sentence in found[:_SHOWN]) or "nothing"
+        return dg.AssetCheckResult(
+            passed=not found, severity=severity, metadata={"problems": len(found), "what": dg.MetadataValue.md(text)}
+        )
+
+    return check
+
+
+def _stored(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> list[str]:
+    """Return the registered shards of `split` of which `asset` is stored."""
+    registered = SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
+    return [shard for shard in registered if store.path(asset, shard).exists()]
+
+
+def _shard_by_shard(
+    asset: str, split: str, problems: Callable[[dg.AssetCheckExecutionContext, Store, str], Sequence[str]]
+) -> Problems:
+    """Return the problems of every stored shard of `asset`, each sentence led by its shard."""
+
+    def of_all(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
+        return [
+            f"Shard {shard}: {sentence}"
+            for shard in _stored(context, store, asset, split)
+            for sentence in problems(context, store, shard)
+        ]
+
+    return of_all
+
+
+def _manifests(context: dg.AssetCheckExecutionContext, store: Store, split: str) -> list[str]:
+    return _stored(context, store, f"{split}/photos", split)
+
+
+def _duplicates(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
+    manifests = {
+        split: store.read_shards(f"{split}/photos", MANIFEST, _manifests(context, store, split)) for split in SPLITS
+    }
+    return [
+        f"Query {query_id} also lies in {split}, as {image_id}."
+        for query_id, split, image_id in queries_also_elsewhere(manifests).iter_rows()
+    ]
+
+
+query_photos_are_only_queries = _check(
+    dg.AssetKey(["query", "photos"]),
+    "only_queries",
+    "Warns of queries whose very bytes also lie in train or index: they find themselves, and flatter the metrics. Take "
+    "them out of one of the two.",
+    _duplicates,
+    severity=dg.AssetCheckSeverity.WARN,
+)
+
+
+def _labels(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
+    photos = store.read_shards("train/photos", MANIFEST, _manifests(context, store, "train"))
+    return label_problems(store.read("train/labels", LABELS), photos)
+
+
+train_labels_fit_photos = _check(
+    dg.AssetKey(["train", "labels"]),
+    "fit_photos",
+    "Warns of train photos without a label and of names that several landmarks share. Mend the labels at their source.",
+    _labels,
+    severity=dg.AssetCheckSeverity.WARN,
+)
+
+
+def _embeddings(split: str) -> dg.AssetChecksDefinition:
+    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
+        from landmark_dag.retrieval.embeddings import read_embeddings
+
+        model = last_metadata(context.instance, dg.AssetKey("trained_model"), "").get("model")
+        embeddings = read_embeddings(store.path(f"{split}/embeddings", shard))
+        expected = str(model.value) if model else embeddings.model
+        named = expected if expected in embeddings.model else embeddings.model
+        manifest = store.read(f"{split}/photos", MANIFEST, shard)
+        return embedding_problems(embeddings.image_ids, embeddings.vectors, named, manifest, expected)
+
+    return _check(
+        dg.AssetKey([split, "embeddings"]),
+        "sound",
+        "Every readable photo has one embedding, finite, of length 1, by the present model. Materialize the shards "
+        "that the sentences name.",
+        _shard_by_shard(f"{split}/embeddings", split, problems),
+        blocking=True,
+    )
+
+
+train_embeddings_sound, index_embeddings_sound, query_embeddings_sound = (_embeddings(split) for split in SPLITS)
+
+
+def _reported(context: dg.AssetCheckExecutionContext, asset: str, shard: str, name: str, otherwise: int | str) -> str:
+    """Return what the last materialization of a shard reported under `name`."""
+    metadata = last_metadata(context.instance, dg.AssetKey(asset), shard)
+    return str(metadata[name].value) if name in metadata else str(otherwise)
+
+
+def _ids(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> pl.Series:
+    """Return the ids of the photos of `split`, of the shards of which `asset` is stored."""
+    shards = _stored(context, store, asset, split)
+    return store.read_shards(f"{split}/photos", MANIFEST, shards)["image_id"]
+
+
+def _graph(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
+    neighbours = int(_reported(context, "knn_graph", shard, "neighbours", active_profile().neighbours.neighbours))
+    return graph_problems(
+        store.read("knn_graph", NEIGHBOURS, shard),
+        store.read("query/photos", MANIFEST, shard)["image_id"],
+        _ids(context, store, "index/embeddings", "index"),
+        neighbours,
+    )
+
+
+knn_graph_sound = _check(
+    knn_graph,
+    "sound",
+    "Every query has a list of known index photos, once each, nearest first, as long as asked for. Materialize the "
+    "shards that the sentences name.",
+    _shard_by_shard("knn_graph", "query", _graph),
+    blocking=True,
+)
+
+
+def _votes(split: str) -> dg.AssetChecksDefinition:
+    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
+        return vote_problems(
+            store.read(f"{split}/votes", VOTES, shard),
+            store.read(f"{split}/photos", MANIFEST, shard)["image_id"],
+            store.read("cleaned_dataset", CLEANED_DATASET)["landmark_id"].unique(),
+        )
+
+    return _check(
+        dg.AssetKey([split, "votes"]),
+        "sound",
+        "Every photo votes once, for a landmark of the cleaned dataset, with a confidence between -1 and 1. "
+        "Materialize the shards that the sentences name.",
+        _shard_by_shard(f"{split}/votes", split, problems),
+        blocking=True,
+    )
+
+
+index_votes_sound, query_votes_sound = _votes("index"), _votes("query")
+
+
+def _ranking(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    name = asset.key.to_user_string()
+
+    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
+        return ranking_problems(
+            store.read(name, RANKING, shard),
+            store.read("query/photos", MANIFEST, shard)["image_id"],
+            _ids(context, store, "index/embeddings", "index"),
+            int(_reported(context, name, shard, "limit", active_profile().neighbours.neighbours)),
+            _reported(context, name, shard, "method", "insert") == "insert",
+        )
+
+    return _check(
+        asset,
+        "sound",
+        "Every query has a list of known index photos, once each, no longer than the limit, inserted photos after "
+        "those of the query's landmark. Materialize the shards that the sentences name.",
+        _shard_by_shard(name, "query", problems),
+        blocking=True,
+    )
+
+
+sorted_ranking_sound, inserted_ranking_sound = _ranking(sorted_ranking), _ranking(inserted_ranking)
+
+
+_METRICS_NAME = "no_worse"
+
+
+@dg.asset_check(
+    asset=retrieval_metrics,
+    name=_METRICS_NAME,
+    blocking=True,
+    description=(
+        "Sorting and inserting must not lose mAP@100, nor may a step lose more than a margin against the last run that "
+        "passed with as many queries. Look at the model and the cleaned dataset; submission and gallery stay as they "
+        "are until this passes. Margins are in the check's config."
+    ),
+)
+def metrics_no_worse(
+    context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store
+) -> dg.AssetCheckResult:
+    """Compare mAP@100 of all queries, step by step and with the last good run."""
+    metrics = store.read("retrieval_metrics", RETRIEVAL_METRICS)
+    overall = {row["step"]: row for row in metrics.rows(named=True) if row["usage"] == "all"}
+    values = {step: float(row["map_at_100"]) for step, row in overall.items()}
+    queries = max((int(row["queries"]) for row in overall.values()), default=0)
+    last_good = _last_good(context.instance, queries)
+    found = metric_problems(values, last_good, config.settings())
+    return dg.AssetCheckResult(
+        passed=not found,
+        metadata={
+            "what": dg.MetadataValue.md("\n".join(f"- {sentence}" for sentence in found) or "nothing"),
+            "queries": queries,
+            **values,
+        },
+    )
+
+
+def _last_good(instance: dg.DagsterInstance, queries: int) -> dict[str, float]:
+    """Return mAP@100 by step of the last time that the check of the metrics passed with as many queries."""
+    key = dg.AssetCheckKey(retrieval_metrics.key, _METRICS_NAME)
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=100):
+        event = record.event.dagster_event if record.event else None
+        if event and event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            evaluation = event.asset_check_evaluation_data
+            if evaluation.passed and evaluation.metadata["queries"].value == queries:
+                values = evaluation.metadata.items()
+                return {step: value.value or 0.0 for step, value in values if isinstance(value, dg.FloatMetadataValue)}
+    return {}
