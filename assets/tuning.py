@@ -56,7 +56,9 @@ def tuning_trial(
         shutil.rmtree(folder)
         return row.drop("settings").row(0, named=True)
 
-    return materialize_stored(context, store, compute, inputs=_TRIAL, settings=list(settings.values()))
+    return materialize_stored(
+        context, store, compute, inputs=_TRIAL, settings=list(settings.values()), source=lambda trial: trial
+    )
 
 
 @dg.asset(

@@ -84,9 +84,12 @@ def test_each_trial_is_a_partition_and_the_results_are_told_best_first(
     instance: dg.DagsterInstance, store: Store
 ) -> None:
     trials = register(instance, choices={"margin": [0.0, 0.3], "pooling": ["gem", "max"]})
+    versions = set()
     for trial in trials[:3]:
         event = run(instance, store, trial).asset_materializations_for_node("tuning__trial")[0]
         assert event.partition == trial and 0 < event.metadata["map_at_100"].value <= 100
+        versions.add(event.metadata["version"].value)
+    assert len(versions) == 3
     metadata = collect(instance, store)
     found = store.read("tuning/results", TUNING_TRIALS)
     assert sorted(found["trial"]) == sorted(trials[:3])
