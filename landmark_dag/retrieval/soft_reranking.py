@@ -145,9 +145,13 @@ def _through_landmarks(
 
 
 def _rows_of(votes: pl.DataFrame, image_ids: pl.Series) -> pl.DataFrame:
-    """Return the votes of `image_ids` above 0 with their `row` in it, by row, then landmark."""
+    """Return the votes of `image_ids` above 0 with their `row` in it, by row, then landmark.
+
+    Confidence is float64 there, in which no product of two that are above 0 is 0.
+    """
     rows = pl.DataFrame({"image_id": image_ids, "row": np.arange(len(image_ids), dtype=np.int32)})
-    return votes.filter(pl.col("confidence") > 0).join(rows, on="image_id").sort("row", "landmark_id")
+    some = votes.filter(pl.col("confidence") > 0).with_columns(pl.col("confidence").cast(pl.Float64))
+    return some.join(rows, on="image_id").sort("row", "landmark_id")
 
 
 @njit(cache=True, nogil=True)

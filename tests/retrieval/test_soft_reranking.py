@@ -132,6 +132,12 @@ def test_bad_input_is_refused_by_every_variant(method: str) -> None:
         METHODS[method](neighbours_frame({"q": [("a", 0.5)]}), *votes, InsertSettings(limit=0))
 
 
+def test_tiny_confidences_join_too() -> None:
+    votes = scores_frame({"q": {1: 1e-30, 2: 1e-30}}), scores_frame({i: {1: 1e-30, 2: 1e-30} for i in "ab"})
+    found = label_product_ranking(neighbours_frame({"q": [("b", 0.5)]}), *votes, InsertSettings())
+    assert rows_of(found)["q"] == [("b", 0.5, "same landmark"), ("a", None, "inserted")]
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_lists_make_no_ranking(method: str) -> None:
     votes = scores_frame({"q": {1: 0.5}}), scores_frame({"a": {1: 0.5}})
