@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _FILE = click.Path(path_type=Path)
+_USAGES = ("Public", "Private", "all")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -290,7 +291,7 @@ def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
 
     truth = read_retrieval_ground_truth(ground_truth)
     metrics = retrieval_metrics({"ranking": read_ranking(ranking)}, truth)
-    _show_metrics(metrics.drop("step"), as_json)
+    _show_metrics(metrics.drop("step"), _USAGES, as_json)
 
 
 @evaluate.command()
@@ -310,28 +311,43 @@ def recognition(predictions: Path, ground_truth: Path, as_json: bool) -> None:
 
     votes, landmark_ids = read_predictions(predictions)
     metrics = recognition_metrics(votes, read_recognition_ground_truth(ground_truth, landmark_ids))
-    _show_metrics(metrics, as_json)
+    _show_metrics(metrics, _USAGES, as_json)
 
 
-def _show_metrics(metrics: "pl.DataFrame", as_json: bool) -> None:
-    """Print metrics, with their intervals, by usage: as a table, or as {metric: {usage: value}}."""
+@evaluate.command()
+@click.option("--ranking", type=_FILE, required=True, help="as for `retrieval`, whole lists")
+@click.option("--ground-truth", type=_FILE, required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or it as JSON")
+@_json_option
+def revisited(ranking: Path, ground_truth: Path, as_json: bool) -> None:
+    """Print mAP and mP@1, 5, 10 of ROxford or RParis: easy, medium and hard.
+
+    This is their own protocol: trapezoidal AP, junk removed. It is not the mAP@100 of `retrieval`.
+    """
+    from landmark_dag.evaluation.revisited import PROTOCOLS, read_revisited_ground_truth, revisited_metrics
+    from landmark_dag.evaluation.submission import read_ranking
+
+    metrics = revisited_metrics(read_ranking(ranking), read_revisited_ground_truth(ground_truth))
+    _show_metrics(metrics, list(PROTOCOLS), as_json)
+
+
+def _show_metrics(metrics: "pl.DataFrame", groups: Sequence[str], as_json: bool) -> None:
+    """Print metrics, with their intervals, by group, the first column: as a table, or as {metric: {group: value}}."""
     from landmark_dag.evaluation.usage_means import metrics_summary
 
-    usages = ["Public", "Private", "all"]
     texts = metrics_summary(metrics)
+    names = texts.columns[1:]
     if not as_json:
-        by_usage = {row["usage"]: row for row in texts.iter_rows(named=True)}
-        cells = [[by_usage.get(usage, {}).get(name) for usage in usages] for name in texts.columns[1:]]
-        names = [name.replace("_", " ") for name in texts.columns[1:]]
-        _print_table(["", *usages], [[name, *row] for name, row in zip(names, cells, strict=True)])
+        told = {row[0]: dict(zip(names, row[1:], strict=True)) for row in texts.iter_rows()}
+        cells = [[name.replace("_", " "), *(told.get(group, {}).get(name) for group in groups)] for name in names]
+        _print_table(["", *groups], cells)
         return
-    rows = {row["usage"]: row for row in metrics.iter_rows(named=True)}
+    rows = dict(zip(metrics.to_series(0), metrics.iter_rows(named=True), strict=True))
     values: dict[str, Any] = {}
-    for name in texts.columns[1:-1]:
+    for name in names[:-1]:
         ends = (f"{name}_low", f"{name}_high")
-        values[name] = {usage: rows.get(usage, {}).get(name) for usage in usages}
-        values[f"{name}_interval"] = {usage: [rows[usage][end] for end in ends] for usage in usages if usage in rows}
-    values["queries"] = {usage: rows[usage]["queries"] if usage in rows else 0 for usage in usages}
+        values[name] = {group: rows.get(group, {}).get(name) for group in groups}
+        values[f"{name}_interval"] = {group: [rows[group][end] for end in ends] for group in groups if group in rows}
+    values["queries"] = {group: rows.get(group, {}).get("queries", 0) for group in groups}
     click.echo(json.dumps(values))
 
 

@@ -31,7 +31,7 @@ def retrieval_metrics(
     """
     frames = [RETRIEVAL_METRICS.empty()]
     for step, ranking in lists.items():
-        means = usage_means(query_metrics(ranking, truth), bootstrap or BootstrapSettings())
+        means = usage_means(query_metrics(ranking, truth), bootstrap)
         means = means.with_columns(pl.lit(step).alias("step"), pl.col("queries").cast(pl.Int32))
         frames.append(means.select(list(RETRIEVAL_METRICS.schema)))
     return pl.concat(frames)

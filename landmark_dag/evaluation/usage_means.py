@@ -1,5 +1,7 @@
 """Means of metrics over the queries of each usage, with bootstrap intervals."""
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import replace
 
 import polars as pl
@@ -12,25 +14,30 @@ MOST_DRAWS, FEWEST_RESAMPLES = 20_000_000, 1_000
 """Over so many queries that their resamples draw more than MOST_DRAWS, fewer resamples are made, never under these."""
 
 
-def usage_means(per_query: pl.DataFrame, bootstrap: BootstrapSettings) -> pl.DataFrame:
+def usage_means(per_query: pl.DataFrame, bootstrap: BootstrapSettings | None = None) -> pl.DataFrame:
     """Return usage (Public, Private, all), each metric with its interval, and queries: how many count.
 
     `per_query` has query_id, usage and a column a metric. A metric's interval stands in METRIC_low and
     METRIC_high. A usage without queries has no row.
     """
+    every = pl.concat([per_query, per_query.with_columns(usage=pl.lit("all"))])
+    return grouped_means(every, (*USAGES, "all"), bootstrap)
+
+
+def grouped_means(
+    per_query: pl.DataFrame, groups: Iterable[str], bootstrap: BootstrapSettings | None = None
+) -> pl.DataFrame:
+    """Return what `usage_means` does, for each of `groups`, the values of the second column of `per_query`."""
+    column, *names = per_query.columns[1:]
     rows = []
-    for usage in (*USAGES, "all"):
-        some = per_query.filter((pl.col("usage") == usage) | (usage == "all"))
+    for group in groups:
+        some = per_query.filter(pl.col(column) == group)
         if len(some):
-            settings = affordable(bootstrap, len(some))
-            row: dict[str, str | float] = {"usage": usage}
-            for name in per_query.columns[2:]:
-                interval = mean_interval(some[name].to_numpy(), settings)
-                row |= {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}
-            rows.append(row | {"queries": len(some)})
-    names = [f"{name}{end}" for name in per_query.columns[2:] for end in ("", "_low", "_high")]
-    schema = {"usage": pl.String} | dict.fromkeys(names, pl.Float64) | {"queries": pl.Int64}
-    return pl.DataFrame(rows, schema=schema)
+            settings = affordable(bootstrap or BootstrapSettings(), len(some))
+            intervals = [mean_interval(some[name].to_numpy(), settings) for name in names]
+            rows.append((group, *itertools.chain(*intervals), len(some)))
+    schema = {column: pl.String} | {f"{name}{end}": pl.Float64 for name in names for end in ("", "_low", "_high")}
+    return pl.DataFrame(rows, schema=schema | {"queries": pl.Int64}, orient="row")
 
 
 def metrics_summary(metrics: pl.DataFrame) -> pl.DataFrame:

@@ -27,3 +27,26 @@ def micro_average_precision(predictions: list[tuple[str, int, float]], shown: di
             right += 1
             total += right / rank
     return total / sum(len(landmarks) > 0 for landmarks in shown.values())
+
+
+def revisited(ranks: list[int], positive: list[int], junk: list[int]) -> tuple[float, list[float]]:
+    """AP and precision at 1, 5 and 10 of one query, as revisitop's compute_ap and compute_map compute them.
+
+    `ranks` is the whole database, best first.
+    """
+    pos = [place for place, photo in enumerate(ranks) if photo in positive]
+    removed = [place for place, photo in enumerate(ranks) if photo in junk]
+    k = ij = 0
+    for ip in range(len(pos)):
+        while ij < len(removed) and pos[ip] > removed[ij]:
+            k += 1
+            ij += 1
+        pos[ip] -= k
+    ap = 0.0
+    for j, rank in enumerate(pos):
+        precision_0 = 1.0 if rank == 0 else j / rank
+        precision_1 = (j + 1) / (rank + 1)
+        ap += (precision_0 + precision_1) / len(positive) / 2
+    pos = [rank + 1 for rank in pos]
+    depths = [min(max(pos), kappa) for kappa in (1, 5, 10)]
+    return ap, [sum(rank <= depth for rank in pos) / depth for depth in depths]
