@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from landmark_dag.evaluation import pictures
-from landmark_dag.tables import CLEANING_GRID
+from landmark_dag.tables import CLEANING_GRID, RERANKING_SWEEP
 
 RIGHT = np.array([True, False, True, True])
 VALUES = np.array([0.9, 0.3, 0.8, 0.7], np.float32)
@@ -77,3 +77,13 @@ def test_the_cleaning_grid_is_drawn_for_photos_and_landmarks() -> None:
     photos, landmarks = pictures.grid_heat_map(grid, "photos"), pictures.grid_heat_map(grid, "landmarks")
     assert Image.open(io.BytesIO(photos)).size[0] > 300
     assert photos != landmarks
+
+
+def test_the_sweep_is_drawn_and_shows_what_it_holds() -> None:
+    def sweep(best: float) -> pl.DataFrame:
+        rows = [(k, threshold, best * k) for k in (1, 2) for threshold in (0.0, 0.5)]
+        return pl.DataFrame(rows, schema=RERANKING_SWEEP.schema, orient="row")
+
+    drawn = pictures.sweep_heat_map(sweep(30.0))
+    assert Image.open(io.BytesIO(drawn)).size[0] > 300
+    assert drawn == pictures.sweep_heat_map(sweep(30.0)) != pictures.sweep_heat_map(sweep(40.0))
