@@ -128,7 +128,7 @@ def train_local_features(
         else:
             chunks = extract_shard(photos, settings)
         count = write_local_features(path, chunks, version)
-        return {"dagster/row_count": count, "bytes": path.stat().st_size}
+        return {"dagster/row_count": count, "bytes": path.stat().st_size, "kind": settings.kind}
 
     return materialize_stored(
         context,

@@ -13,10 +13,13 @@ SPLIT_ASSETS: Mapping[str, dg.AssetSelection] = {
     "train": dg.AssetSelection.groups("cleaning", "training") | dg.AssetSelection.key_prefixes("train"),
     "index": dg.AssetSelection.key_prefixes("index"),
     "query": dg.AssetSelection.key_prefixes("query")
-    | dg.AssetSelection.groups("evaluation")
+    | (dg.AssetSelection.groups("evaluation") - dg.AssetSelection.assets("reranking_comparison"))
     | dg.AssetSelection.assets("knn_graph", "sorted_ranking", "inserted_ranking"),
 }
-"""What each split's job materializes. A run has the shards of one split, so the splits are jobs of their own."""
+"""What each split's job materializes. A run has the shards of one split, so the splits are jobs of their own.
+
+The comparison of ways to re-rank is left to those who ask for it: it searches the whole index for every index photo.
+"""
 
 JOBS = [
     dg.define_asset_job(
