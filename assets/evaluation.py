@@ -37,7 +37,7 @@ from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
 _COMMON: dict[str, Any] = {"group_name": "evaluation", "owners": OWNERS, "code_version": "1"}
-_METRICS: dict[str, Any] = {**_COMMON, "code_version": "2"}
+_SECOND: dict[str, Any] = {**_COMMON, "code_version": "2"}
 _ON_GPU: dict[str, Any] = {**_COMMON, **GPU}
 
 _LISTS = [every(asset, "query") for asset in ("knn_graph", "sorted_ranking", "inserted_ranking")]
@@ -57,6 +57,18 @@ def _file_version(path: Path | None) -> str:
     return fingerprint(path.read_bytes()) if path else "none"
 
 
+def _pictures(pictures: dict[str, bytes]) -> Metadata:
+    """Return PNG pictures by caption as metadata."""
+    return {caption: picture_metadata(png) for caption, png in pictures.items()}
+
+
+def _landmark_numbers(photo_source: PhotoSourceResource, store: Store) -> dict[str, int] | None:
+    """Return the landmarks' numbers by name where ground truth and submissions name them, else None."""
+    from landmark_dag.evaluation.ground_truth import landmark_numbers
+
+    return landmark_numbers(store.read("train/labels", LABELS)) if photo_source.names_landmarks() else None
+
+
 def _markdown(frame: Any) -> dg.MetadataValue:
     """Return a table's rows as Markdown for the UI."""
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * frame.width]
@@ -66,13 +78,14 @@ def _markdown(frame: Any) -> dg.MetadataValue:
     return dg.MetadataValue.md("\n".join(lines))
 
 
-@dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_METRICS)
+@dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_SECOND)
 def retrieval_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
     """mAP@100 after kNN, sort-step and insert-step; empty where there is no ground truth."""
     from landmark_dag.evaluation import retrieval_metrics as science
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
+    from landmark_dag.evaluation.result_pictures import retrieval_pictures
     from landmark_dag.evaluation.usage_means import metrics_summary
 
     solution = photo_source.source().retrieval_ground_truth()
@@ -81,12 +94,17 @@ def retrieval_metrics(
         if solution is None:
             write_table(path, RETRIEVAL_METRICS, RETRIEVAL_METRICS.empty(), version)
             return {"skipped": "the photos have no retrieval ground truth"}
-        metrics = science.retrieval_metrics(_rankings(context, store), read_retrieval_ground_truth(solution))
+        lists, truth = _rankings(context, store), read_retrieval_ground_truth(solution)
+        metrics = science.retrieval_metrics(lists, truth)
         write_table(path, RETRIEVAL_METRICS, metrics, version)
         overall = {
             f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"
         }
-        return {"metrics": _markdown(metrics_summary(metrics)), **overall}
+        return {
+            "metrics": _markdown(metrics_summary(metrics)),
+            **overall,
+            **_pictures(retrieval_pictures(lists, truth)),
+        }
 
     return materialize_stored(context, store, compute, inputs=_LISTS, source=lambda shard: _file_version(solution))
 
@@ -195,13 +213,14 @@ def recognition(
 _RECOGNITION_METRICS = [Upstream("recognition"), Upstream("train/labels")]
 
 
-@dg.asset(deps=deps(_RECOGNITION_METRICS), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_METRICS)
+@dg.asset(deps=deps(_RECOGNITION_METRICS), kinds={"parquet"}, metadata=table_metadata(RECOGNITION_METRICS), **_SECOND)
 def recognition_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
     """µAP of the queries' landmarks; empty where there is no ground truth."""
     from landmark_dag.evaluation import recognition_metrics as science
-    from landmark_dag.evaluation.ground_truth import landmark_numbers, read_recognition_ground_truth
+    from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth
+    from landmark_dag.evaluation.result_pictures import vote_pictures
     from landmark_dag.evaluation.usage_means import metrics_summary
 
     solution = photo_source.source().recognition_ground_truth()
@@ -210,30 +229,40 @@ def recognition_metrics(
         if solution is None:
             write_table(path, RECOGNITION_METRICS, RECOGNITION_METRICS.empty(), version)
             return {"skipped": "the photos have no recognition ground truth"}
-        truth = read_recognition_ground_truth(solution, landmark_numbers(store.read("train/labels", LABELS)))
-        metrics = science.recognition_metrics(store.read("recognition", VOTES), truth)
+        votes = store.read("recognition", VOTES)
+        truth = read_recognition_ground_truth(solution, _landmark_numbers(photo_source, store))
+        metrics = science.recognition_metrics(votes, truth)
         write_table(path, RECOGNITION_METRICS, metrics, version)
-        return {"metrics": _markdown(metrics_summary(metrics))}
+        return {"metrics": _markdown(metrics_summary(metrics)), **_pictures(vote_pictures(votes, truth))}
 
     return materialize_stored(
         context, store, compute, inputs=_RECOGNITION_METRICS, source=lambda shard: _file_version(solution)
     )
 
 
-_SUBMISSION = [every("inserted_ranking", "query")]
+_SUBMISSION = [every("inserted_ranking", "query"), Upstream("recognition"), Upstream("train/labels")]
 
 
-@dg.asset(deps=deps(_SUBMISSION), kinds={"csv"}, **_COMMON)
-def submission(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
-    """The inserted ranking as the challenge's CSV: `id,images`."""
-    from landmark_dag.evaluation.submission import write_retrieval_submission
+@dg.asset(deps=deps(_SUBMISSION), kinds={"csv"}, **_SECOND)
+def submission(
+    context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
+) -> dg.MaterializeResult:
+    """The inserted ranking and the recognised landmarks as the challenge's CSVs: `id,images` and `id,landmarks`."""
+    from landmark_dag.evaluation.submission import write_recognition_submission, write_retrieval_submission
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         ranking = store.read_shards("inserted_ranking", RANKING, every_shard(context, "query"))
-        target = path.with_suffix(".csv")
-        write_retrieval_submission(target, ranking)
-        store.write_record(path, version, {"file": target.name})
-        return {"file": dg.MetadataValue.path(target), "queries": ranking["query_id"].n_unique()}
+        numbers = _landmark_numbers(photo_source, store)
+        names = None if numbers is None else {number: name for name, number in numbers.items()}
+        retrieval, recognition = path.with_suffix(".csv"), path.with_name("recognition_submission.csv")
+        write_retrieval_submission(retrieval, ranking)
+        write_recognition_submission(recognition, store.read("recognition", VOTES), names)
+        store.write_record(path, version, {"file": retrieval.name, "recognition": recognition.name})
+        return {
+            "file": dg.MetadataValue.path(retrieval),
+            "recognition": dg.MetadataValue.path(recognition),
+            "queries": ranking["query_id"].n_unique(),
+        }
 
     return materialize_stored(context, store, compute, inputs=_SUBMISSION)
 
@@ -247,29 +276,43 @@ _GALLERY = [
 ]
 
 
-@dg.asset(deps=deps(_GALLERY), kinds={"html"}, **_COMMON)
+@dg.asset(deps=deps(_GALLERY), kinds={"html"}, **_SECOND)
 def gallery(context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store) -> dg.MaterializeResult:
-    """One HTML page: every query with its lists after kNN, sort-step and insert-step."""
+    """One HTML page: every query with its lists after kNN, sort-step and insert-step, and plots of the results."""
     from landmark_dag.evaluation import gallery as science
-    from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
-    from landmark_dag.evaluation.pictures import step_bars
+    from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth, read_retrieval_ground_truth
+    from landmark_dag.evaluation.result_pictures import retrieval_pictures, vote_pictures
 
-    solution = photo_source.source().retrieval_ground_truth()
+    source = photo_source.source()
+    solutions = source.retrieval_ground_truth(), source.recognition_ground_truth()
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
+        lists = _rankings(context, store)
+        votes = store.read_shards("query/votes", VOTES, every_shard(context, "query"))
+        truth = read_retrieval_ground_truth(solutions[0]) if solutions[0] else None
         built = science.build_gallery(
-            _rankings(context, store),
-            store.read_shards("query/votes", VOTES, every_shard(context, "query")),
+            lists,
+            votes,
             dict(store.read("train/labels", LABELS).select("landmark_id", "landmark").unique().iter_rows()),
             store.read_shards("query/photos", MANIFEST, every_shard(context, "query")),
             store.read_shards("index/photos", MANIFEST, every_shard(context, "index")),
-            read_retrieval_ground_truth(solution) if solution else None,
+            truth,
         )
-        pictures = {"mAP@100 after each step": step_bars(means)} if (means := built.mean_average_precision) else {}
+        pictures = retrieval_pictures(lists, truth) if truth else {}
+        if solutions[1]:
+            shown = read_recognition_ground_truth(solutions[1], _landmark_numbers(photo_source, store))
+            pictures |= vote_pictures(votes, shown)
         target = path.with_suffix(".html")
         size = science.render_gallery(target, built, pictures=pictures)
         store.write_record(path, version, {"file": target.name})
         sheet = picture_metadata(science.contact_sheet(built, limit=100_000))
-        return {"page": dg.MetadataValue.path(target), "bytes": size, "queries": built.query_count, "sheet": sheet}
+        return {
+            "page": dg.MetadataValue.path(target),
+            "bytes": size,
+            "queries": built.query_count,
+            "sheet": sheet,
+            **_pictures(pictures),
+        }
 
-    return materialize_stored(context, store, compute, inputs=_GALLERY, source=lambda shard: _file_version(solution))
+    versions = " ".join(_file_version(solution) for solution in solutions)
+    return materialize_stored(context, store, compute, inputs=_GALLERY, source=lambda shard: versions)

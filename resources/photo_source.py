@@ -26,6 +26,10 @@ class PhotoSourceResource(dg.ConfigurableResource):
             )
         return photo_source(self.photos, self.photos_per_shard, self.dataset, Path(self.home))
 
+    def names_landmarks(self) -> bool:
+        """Whether ground truth and submissions call landmarks by name, as folders do; datasets number them."""
+        return "://" not in self.photos
+
     def published_clean(self) -> Path:
         """Return the dataset's train_clean.csv; raises InputError where the photos are no dataset."""
         from landmark_dag.photos.gldv2 import Gldv2Source

@@ -49,7 +49,7 @@ GRAPH = {
     ),
     "recognition": ("evaluation", ["query/photos", "query/voters", "train/local_features"]),
     "recognition_metrics": ("evaluation", ["recognition", "train/labels"]),
-    "submission": ("evaluation", ["inserted_ranking"]),
+    "submission": ("evaluation", ["inserted_ranking", "recognition", "train/labels"]),
     "gallery": (
         "evaluation",
         [

@@ -84,7 +84,7 @@ def precision_by_landmark_size(expected: NDArray[np.int64], precisions: Mapping[
     for (step, precision), colour in zip(precisions.items(), (_GREY, _BLUE, _ORANGE), strict=False):
         means = [float(precision[groups == group].mean()) for group in present]
         axes.plot(names, means, label=step, color=colour, marker="o", linewidth=2)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, axes.get_ylim()[1] + 2)
     axes.legend(frameon=False)
     return _png(figure)
 

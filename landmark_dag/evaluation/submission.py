@@ -54,10 +54,12 @@ def write_retrieval_submission(path: Path, ranking: pl.DataFrame) -> None:
 def write_recognition_submission(path: Path, votes: pl.DataFrame, names: Mapping[int, str] | None = None) -> None:
     """Write `votes` (tables.VOTES) as `id,landmarks`, by image id; `names` replaces a landmark's number.
 
-    Raises InputError, writing nothing, for an id with a space or a comma, or one that stands twice.
+    Raises InputError, writing nothing, for an id with a space or a comma, one that stands twice, and a confidence
+    that is not finite.
     """
     _refuse_separators(votes["image_id"])
     refuse_repeats(path, votes, ["image_id"])
+    refuse_where(path, ~votes["confidence"].is_finite(), votes["confidence"], "is no score")
     landmark = pl.col("landmark_id")
     written = landmark.cast(pl.String) if names is None else landmark.replace_strict(names)
     with replacing(path) as temporary:

@@ -21,6 +21,7 @@ from landmark_dag.evaluation.gallery import (
     render_gallery,
 )
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
+from landmark_dag.evaluation.result_pictures import retrieval_pictures
 from landmark_dag.tables import MANIFEST, NEIGHBOURS, RANKING, VOTES
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
@@ -91,6 +92,12 @@ def small_gallery(folder: Path, truth: bool = True, more: int = 0) -> Gallery:
         manifest(index),
         ground_truth({"up": ["i1", "i5"], "down": ["i3"]}, plain) if truth else None,
     )
+
+
+LISTS = {
+    "knn": neighbours({"up": ["i0", "i1"], "down": ["i3"]}),
+    "sorted": neighbours({"up": ["i1", "i0"], "down": ["i3"]}),
+}
 
 
 class Opened:
@@ -244,6 +251,22 @@ def test_plots_stand_below_the_queries(tmp_path: Path, opened: Opener) -> None:
     assert shown.page.inner_text(".pictures figcaption") == "Loss & gain"
     assert shown.page.locator(".pictures img").evaluate("image => image.naturalWidth") == 8
     assert shown.complaints == []
+
+
+def test_plots_of_the_results_are_one_click_away_from_a_thousand_queries(tmp_path: Path, opened: Opener) -> None:
+    gallery = small_gallery(tmp_path, more=60)
+    shown = opened(gallery, pictures=retrieval_pictures(LISTS, ground_truth({"up": ["i1"], "down": ["i3"]}, [])))
+    captions = shown.page.locator(".pictures figcaption").all_inner_texts()
+    assert len(captions) == 4 and "Precision at a recall, first 100 photos" in captions
+    shown.page.click("text=Plots >> nth=0")
+    shown.page.wait_for_function("document.getElementById('plots').getBoundingClientRect().top < innerHeight")
+    for image in shown.page.locator(".pictures img").all():
+        assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 300
+    assert shown.complaints == []
+
+
+def test_without_plots_there_is_no_link_to_them(tmp_path: Path, opened: Opener) -> None:
+    assert opened(small_gallery(tmp_path)).page.locator("a").count() == 0
 
 
 def test_an_empty_gallery_is_a_page_too(tmp_path: Path, browser: Browser) -> None:
