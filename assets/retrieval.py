@@ -142,6 +142,11 @@ def knn_graph(
             graph = grown_graph(read_table(path, NEIGHBOURS), search(*new), queries, settings.neighbours)
         else:
             graph = search(*new).table(queries)
+        longest = graph["rank"].max() or 0
+        if longest < settings.neighbours:
+            context.log.warning(
+                f"The index holds {longest} photos: every list is that long, not {settings.neighbours}."
+            )
         write_table(path, NEIGHBOURS, graph, version, growth_notes(origin, versions) if settings.grows else None)
         recall = {} if settings.search == "exact" else {"recall": search(*new).recall(sample(queries, RECALL_QUERIES))}
         return {

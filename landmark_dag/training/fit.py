@@ -206,13 +206,10 @@ def _check_projection(settings: TrainingSettings) -> None:
 def _threads(device: torch.device, ranks: Ranks) -> tuple[int, int]:
     """Return how many threads decode photos, and with how many torch computes, in each process of this host.
 
-    On a CPU the network's threads wait for each other at every layer, so decoding leaves them their cores.
+    On a CPU the network is the work: it has every core, and decoding takes a share of them now and then.
     """
     cores = max(1, default_threads() // ranks.on_host)
-    if device.type != "cpu":
-        return cores, torch.get_num_threads()
-    decoding = max(1, cores // 4)
-    return decoding, max(1, cores - decoding)
+    return (cores, torch.get_num_threads()) if device.type != "cpu" else (max(1, cores // 4), cores)
 
 
 @contextlib.contextmanager
