@@ -142,7 +142,7 @@ def knn_graph(
             graph = grown_graph(read_table(path, NEIGHBOURS), search(*new), queries, settings.neighbours)
         else:
             graph = search(*new).table(queries)
-        longest = graph["rank"].max() or 0
+        longest = len(graph["rank"].unique())
         if longest < settings.neighbours:
             context.log.warning(
                 f"The index holds {longest} photos: every list is that long, not {settings.neighbours}."

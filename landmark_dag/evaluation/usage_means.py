@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from landmark_dag.evaluation.bootstrap import mean_interval
+from landmark_dag.evaluation.bootstrap import mean_intervals
 from landmark_dag.evaluation.ground_truth import USAGES
 from landmark_dag.evaluation.settings import BootstrapSettings
 
@@ -34,7 +34,7 @@ def grouped_means(
         some = per_query.filter(pl.col(column) == group)
         if len(some):
             settings = affordable(bootstrap or BootstrapSettings(), len(some))
-            intervals = [mean_interval(some[name].to_numpy(), settings) for name in names]
+            intervals = mean_intervals(some.select(names).to_numpy(), settings)
             rows.append((group, *itertools.chain(*intervals), len(some)))
     schema = {column: pl.String} | {f"{name}{end}": pl.Float64 for name in names for end in ("", "_low", "_high")}
     return pl.DataFrame(rows, schema=schema | {"queries": pl.Int64}, orient="row")

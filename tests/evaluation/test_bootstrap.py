@@ -6,7 +6,7 @@ from scipy import stats
 
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation import bootstrap
-from landmark_dag.evaluation.bootstrap import difference_interval, mean_interval
+from landmark_dag.evaluation.bootstrap import difference_interval, mean_interval, mean_intervals
 from landmark_dag.evaluation.settings import BootstrapSettings
 
 VALUES = np.random.default_rng(5).beta(2, 1, 400)
@@ -32,6 +32,16 @@ def test_the_seed_decides_and_the_block_does_not(monkeypatch: pytest.MonkeyPatch
 def test_a_constant_difference_has_no_width() -> None:
     found = difference_interval(VALUES + 0.25, VALUES, BootstrapSettings(resamples=100))
     assert found == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_several_metrics_have_the_intervals_that_each_has_alone() -> None:
+    values = np.stack([VALUES, 100 * VALUES[::-1], np.ones(400)], axis=1)
+    settings = BootstrapSettings(resamples=300)
+    together = mean_intervals(values, settings)
+    for column, found in enumerate(together):
+        assert found == pytest.approx(mean_interval(values[:, column], settings), rel=1e-12)
+    with pytest.raises(InputError, match="at least one query"):
+        mean_intervals(values[:0], settings)
 
 
 def test_one_query_has_an_interval_of_no_width() -> None:

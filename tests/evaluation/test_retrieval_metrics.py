@@ -85,7 +85,7 @@ def test_every_metric_has_a_value_a_query_and_an_interval_of_their_mean(case) ->
     metrics = retrieval_metrics({"knn": ranking(lists)}, truth, FEW).filter(usage="all")
     for name in per_query.columns[2:]:
         ends = mean_interval(per_query[name].to_numpy(), FEW)
-        assert metrics.select(name, f"{name}_low", f"{name}_high").row(0) == ends
+        assert metrics.select(name, f"{name}_low", f"{name}_high").row(0) == pytest.approx(ends)
 
 
 def test_photos_whose_hashes_are_equal_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
