@@ -43,7 +43,7 @@ def mean_intervals(values: NDArray[np.floating], settings: BootstrapSettings) ->
     means = np.empty((settings.resamples, len(columns)))
     for resample in range(settings.resamples):
         drawn = np.bincount(generator.integers(0, len(values), len(values)), minlength=len(values))
-        means[resample] = columns @ drawn.astype(np.float64) / len(values)
+        means[resample] = np.einsum("mq,q->m", columns, drawn.astype(np.float64)) / len(values)
     low, high = np.quantile(means, [(1 - settings.level) / 2, (1 + settings.level) / 2], axis=0)
     return [Interval(*map(float, column)) for column in zip(values.mean(axis=0), low, high, strict=True)]
 
