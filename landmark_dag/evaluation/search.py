@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.reading import UnreadablePhoto
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings
@@ -53,7 +54,10 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
     locations = _locations(photos)
     store, profile = _store(home), read_home_settings(home).resolved_profile()
     index, train = (_embeddings(home, split) for split in ("index", "train"))
-    queries = embed_photos(locations, _model(home, index.model), profile.embedding)
+    try:
+        queries = embed_photos(locations, _model(home, index.model), profile.embedding)
+    except UnreadablePhoto as error:
+        raise InputError(f"{error.__cause__ or error}; search with another photo.") from error
     cleaned = _table(home, store / "cleaned_dataset.parquet", CLEANED_DATASET)
     index_votes = _shards(home, "index/votes", VOTES)
     count = max(profile.votes.k, TrainNeighbourSettings().count)

@@ -13,7 +13,7 @@ from landmark_dag.files import replacing
 if TYPE_CHECKING:  # it imports timm, which a traced network is there to avoid
     from landmark_dag.training.artifact import Model
 
-_ABOUT = "about.json"
+_ABOUT, _SUFFIX = "about.json", "-traced.pt"
 _RECORDED, _TRIED = (2, 128, 160), (3, 192, 128)
 """Photos, height and width with which a network is recorded, and with which the record is tried."""
 
@@ -52,14 +52,14 @@ def traced_path(folder: Path, fingerprint: str) -> Path:
     """Return the file in `folder` for this model, this release of torch and this processor."""
     capabilities = torch.cpu.get_capabilities()
     fast = [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]
-    return folder / "-".join([fingerprint, torch.__version__, *fast, "traced.pt"])
+    return folder / ("-".join([fingerprint, torch.__version__, *fast]) + _SUFFIX)
 
 
 def write_traced(path: Path, model: "Model") -> bool:
-    """Record the model's network on the CPU to `path`; return whether its record is true.
+    """Record the model's network on the CPU to `path`, in place of other models' records; return whether it was.
 
     A record is tried on photos of another number, height and width: where it does not give the very bits of the
-    network, or torch cannot record it, nothing is written.
+    network, torch cannot record it, or the folder cannot be written to, there is no record.
     """
     network = model.network.to("cpu").eval()
     try:
@@ -72,7 +72,10 @@ def write_traced(path: Path, model: "Model") -> bool:
             about = {"dimensions": network.dimensions, "size_multiple": network.size_multiple}
             with replacing(path) as temporary:
                 torch.jit.save(program, str(temporary), _extra_files={_ABOUT: json.dumps(about)})
-    except (RuntimeError, AttributeError):
+        for record in path.parent.glob(f"*{_SUFFIX}"):
+            if not record.name.startswith(model.fingerprint):
+                record.unlink()
+    except (RuntimeError, AttributeError, OSError):
         return False
     return True
 

@@ -141,6 +141,13 @@ def test_what_cannot_be_searched_is_one_sentence(
     assert (captured.err.count("\n"), captured.out) == (1, "")
 
 
+def test_a_home_that_cannot_be_written_to_is_searched_all_the_same(home: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("search"))
+    (other / "search").write_text("in the way")
+    (told,) = search_summary(search_photos(other, [home.parent / "photos/index/index2.png"]), top=1)
+    assert told["results"][0]["index_id"] == "index2"
+
+
 def test_a_page_into_no_folder_is_refused_before_the_search(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,13 @@ def test_a_network_that_its_record_would_not_follow_is_not_recorded(tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_record_takes_the_place_of_other_models(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        model = bootstrap_model(NetworkSettings(backbone="test_resnet", gem_power=float(seed)))
+        assert write_traced(traced_path(tmp_path, model.fingerprint), model)
+    assert [path.name[:32] for path in tmp_path.iterdir()] == [model.fingerprint]
+
+
 def test_a_broken_record_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "t.pt").write_bytes(b"nonsense")
     assert read_traced(tmp_path / "t.pt", "f") is None
