@@ -2,7 +2,8 @@
 
 AP of a query is the sum, over ranks with a hit among the first `limit`, of the precision at that rank, divided
 by min(relevant photos, limit). A photo listed again is no hit, but its rank counts; a query without a list has
-AP 0. (tensorflow/models, research/delf, google_landmarks_dataset/metrics.py, MeanAveragePrecision.)
+AP 0. (tensorflow/models, research/delf, google_landmarks_dataset/metrics.py, MeanAveragePrecision.) ROxford and RParis
+are scored by another function, in `revisited`.
 """
 
 import itertools
