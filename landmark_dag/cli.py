@@ -268,7 +268,7 @@ def rerank(
 
 @commands.group()
 def evaluate() -> None:
-    """Score results by the official metrics of Google Landmarks v2, in percent."""
+    """Score results in percent: by the official metrics of Google Landmarks v2, or those of ROxford and RParis."""
 
 
 @evaluate.command()
