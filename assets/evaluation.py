@@ -14,10 +14,12 @@ from assets.steps import (
     deps,
     every,
     every_shard,
+    last_metadata,
     materialize_stored,
     picture_metadata,
     table_metadata,
 )
+from landmark_dag.errors import InputError
 from landmark_dag.files import fingerprint
 from landmark_dag.tables import (
     LABELS,
@@ -187,8 +189,10 @@ def recognition(
             from landmark_dag.cleaning.local_features import JoinedFeatures, extract_shard, read_local_features
             from landmark_dag.photos.manifest import locations_of
 
+            train = every_shard(context, "train")
+            _check_rootsift(context.instance, train)
             photos = locations_of(store.read_shards("query/photos", MANIFEST, queries))
-            shards = [store.path("train/local_features", name) for name in every_shard(context, "train")]
+            shards = [store.path("train/local_features", name) for name in train]
             inliers = science.voter_inliers(
                 voters,
                 scoring.k,
@@ -208,6 +212,17 @@ def recognition(
         inputs=_VERIFIED_RECOGNITION if scoring.verified else _RECOGNITION,
         settings=[scoring, features, verification] if scoring.verified else [scoring],
     )
+
+
+def _check_rootsift(instance: dg.DagsterInstance, shards: list[str]) -> None:
+    """Raise InputError, naming the shard, where train photos have other local features than queries are given."""
+    for shard in shards:
+        kind = last_metadata(instance, dg.AssetKey(["train", "local_features"]), shard).get("kind")
+        if kind and kind.value != "rootsift":
+            raise InputError(
+                f"Verified recognition compares RootSIFT, and train/local_features of shard {shard} are {kind.value}; "
+                "materialize train/local_features with kind rootsift, or set verified to false."
+            )
 
 
 _RECOGNITION_METRICS = [Upstream("recognition"), Upstream("train/labels")]
@@ -240,10 +255,13 @@ def recognition_metrics(
     )
 
 
+_AFTER_METRICS = [Upstream("retrieval_metrics")]
+"""What submissions and gallery wait for, without reading it: a failed check of the metrics keeps the former ones."""
+
 _SUBMISSION = [every("inserted_ranking", "query"), Upstream("recognition"), Upstream("train/labels")]
 
 
-@dg.asset(deps=deps(_SUBMISSION), kinds={"csv"}, **_SECOND)
+@dg.asset(deps=deps([*_SUBMISSION, *_AFTER_METRICS]), kinds={"csv"}, **_SECOND)
 def submission(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
@@ -276,7 +294,7 @@ _GALLERY = [
 ]
 
 
-@dg.asset(deps=deps(_GALLERY), kinds={"html"}, **_SECOND)
+@dg.asset(deps=deps([*_GALLERY, *_AFTER_METRICS]), kinds={"html"}, **_SECOND)
 def gallery(context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store) -> dg.MaterializeResult:
     """One HTML page: every query with its lists after kNN, sort-step and insert-step, and plots of the results."""
     from landmark_dag.evaluation import gallery as science

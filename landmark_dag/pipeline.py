@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import dagster as dg
 
+from landmark_dag.errors import InputError
 from landmark_dag.settings import HomeSettings, home_folder, write_home_settings
 from resources.photo_source import PhotoSourceResource, photo_source
 
@@ -77,23 +78,42 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) 
     shards = instance.get_dynamic_partitions(f"{job.name}_shards")
     run_id = str(uuid.uuid4())
 
+    blocking: list[str] = []
+
     def listen(event: dg.EventLogEntry) -> None:
         if event.dagster_event is None:
             if int(event.level) >= logging.WARNING:
                 watcher.warn(event.user_message)
+        elif event.dagster_event.event_type is dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            check = event.dagster_event.asset_check_evaluation_data
+            if not check.passed:
+                (blocking.append if check.blocking else watcher.warn)(_finding(check))
         elif (state := _STATES.get(event.dagster_event.event_type)) and event.dagster_event.step_key:
             watcher.step(event.dagster_event.step_key.replace("__", "/"), state)
 
     instance.add_event_listener(run_id, listen)
-    job.execute_in_process(
-        run_config=_QUIET,
-        instance=instance,
-        run_id=run_id,
-        tags={
-            "dagster/asset_partition_range_start": shards[0],
-            "dagster/asset_partition_range_end": shards[-1],
-        },
-    )
+    try:
+        job.execute_in_process(
+            run_config=_QUIET,
+            instance=instance,
+            run_id=run_id,
+            tags={
+                "dagster/asset_partition_range_start": shards[0],
+                "dagster/asset_partition_range_end": shards[-1],
+            },
+        )
+    except dg.DagsterError as error:
+        if blocking:
+            raise InputError(" ".join(blocking)) from error
+        raise
+
+
+def _finding(check: dg.AssetCheckEvaluation) -> str:
+    """Return what a failed check found, in one line."""
+    shown = {name: value.value for name, value in check.metadata.items()}
+    what = shown.get("what") or ", ".join(f"{name} {value}" for name, value in shown.items())
+    line = " ".join(str(what).removeprefix("- ").splitlines())
+    return f"{check.asset_key.to_user_string()} fails its check {check.check_name}: {line}"
 
 
 def summary(seconds: float) -> dict[str, Any]:

@@ -137,19 +137,24 @@ def ranking_problems(
     return problems
 
 
-def metric_problems(
+def step_problems(metrics: Mapping[str, float], settings: SoundnessSettings) -> list[str]:
+    """Compare mAP@100 (percent) of each step, in their order, with the step before."""
+    return [
+        f"mAP@100 falls from {metrics[before]:.1f} ({before}) to {metrics[after]:.1f} ({after})."
+        for before, after in itertools.pairwise(metrics)
+        if metrics[after] < metrics[before] - settings.step_margin
+    ]
+
+
+def regression_problems(
     metrics: Mapping[str, float], last_good: Mapping[str, float], settings: SoundnessSettings
 ) -> list[str]:
-    """Check mAP@100 (percent) by step, in the order of the steps, against the step before and the last good run."""
-    problems = []
-    steps = list(metrics)
-    for before, after in itertools.pairwise(steps):
-        if metrics[after] < metrics[before] - settings.step_margin:
-            problems.append(f"mAP@100 falls from {metrics[before]:.1f} ({before}) to {metrics[after]:.1f} ({after}).")
-    for step, value in metrics.items():
-        if step in last_good and value < last_good[step] - settings.run_margin:
-            problems.append(f"mAP@100 ({step}) is {value:.1f}; the last good run had {last_good[step]:.1f}.")
-    return problems
+    """Compare mAP@100 (percent) of each step with that of the last good run on the same photos."""
+    return [
+        f"mAP@100 ({step}) is {value:.1f}; the last good run had {last_good[step]:.1f}."
+        for step, value in metrics.items()
+        if step in last_good and value < last_good[step] - settings.run_margin
+    ]
 
 
 def _list_problems(lists: pl.DataFrame, query_ids: pl.Series, index_ids: pl.Series) -> list[str]:

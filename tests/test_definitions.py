@@ -49,7 +49,7 @@ GRAPH = {
     ),
     "recognition": ("evaluation", ["query/photos", "query/voters", "train/local_features"]),
     "recognition_metrics": ("evaluation", ["recognition", "train/labels"]),
-    "submission": ("evaluation", ["inserted_ranking", "recognition", "train/labels"]),
+    "submission": ("evaluation", ["inserted_ranking", "recognition", "retrieval_metrics", "train/labels"]),
     "gallery": (
         "evaluation",
         [
@@ -58,6 +58,7 @@ GRAPH = {
             "knn_graph",
             "query/photos",
             "query/votes",
+            "retrieval_metrics",
             "sorted_ranking",
             "train/labels",
         ],

@@ -9,9 +9,10 @@ from landmark_dag.soundness import (
     embedding_problems,
     graph_problems,
     label_problems,
-    metric_problems,
     queries_also_elsewhere,
     ranking_problems,
+    regression_problems,
+    step_problems,
     vote_problems,
 )
 from landmark_dag.tables import LABELS, MANIFEST, NEIGHBOURS, RANKING, VOTES
@@ -138,12 +139,18 @@ def test_a_list_over_the_limit_is_told() -> None:
     assert found == ["The list of q1 has 3 photos, more than 2."]
 
 
-def test_metrics_are_compared_with_the_step_before_and_the_last_good_run() -> None:
-    settings = SoundnessSettings(step_margin=1.0, run_margin=2.0)
-    good = {"knn": 50.0, "sorted": 49.5, "inserted": 60.0}
-    assert metric_problems(good, {}, settings) == []
-    assert metric_problems(good, {"inserted": 61.5}, settings) == []
-    assert metric_problems({"knn": 50.0, "sorted": 48.0}, {"knn": 52.5}, settings) == [
+def test_a_step_may_lose_no_more_than_a_margin_against_the_one_before() -> None:
+    settings = SoundnessSettings(step_margin=1.0)
+    assert step_problems({"knn": 50.0, "sorted": 49.5, "inserted": 60.0}, settings) == []
+    assert step_problems({"knn": 50.0, "sorted": 48.0}, settings) == [
         "mAP@100 falls from 50.0 (knn) to 48.0 (sorted).",
+    ]
+
+
+def test_a_step_may_lose_no_more_than_a_margin_against_the_last_good_run() -> None:
+    settings = SoundnessSettings(run_margin=2.0)
+    assert regression_problems({"knn": 50.0}, {}, settings) == []
+    assert regression_problems({"knn": 50.0}, {"knn": 51.5}, settings) == []
+    assert regression_problems({"knn": 50.0}, {"knn": 52.5}, settings) == [
         "mAP@100 (knn) is 50.0; the last good run had 52.5.",
     ]

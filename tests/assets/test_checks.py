@@ -45,20 +45,20 @@ class World:
             self.write(ranking, RANKING, [(*row, "retrieved") for row in lists])
         self.metrics(50.0, 60.0, 70.0)
 
-    def write(self, asset: str, table: Table, rows: list[tuple], shard: str = "0000") -> None:
+    def write(self, asset: str, table: Table, rows: list[tuple], shard: str = "0000", version: str = "1") -> None:
         frame = pl.DataFrame(rows, schema=table.schema, orient="row")
-        write_table(self.store.path(asset, shard), table, frame, "1")
+        write_table(self.store.path(asset, shard), table, frame, version)
 
     def embed(self, split: str, vectors: np.ndarray) -> None:
         ids = [f"{split}{number}" for number in range(len(vectors))]
         path = self.store.path(f"{split}/embeddings", "0000")
         write_embeddings(path, Embeddings(ids, vectors.astype(np.float16), "m"), "1")
 
-    def metrics(self, *values: float, queries: int = 3) -> None:
+    def metrics(self, *values: float) -> None:
         rows = []
         for step, value in zip(("knn", "sorted", "inserted"), values, strict=True):
             others = [0.0] * (len(RETRIEVAL_METRICS.columns) - 4)
-            rows.append((step, "all", value, *others, queries))
+            rows.append((step, "all", value, *others, 3))
         self.write("retrieval_metrics", RETRIEVAL_METRICS, rows, "")
 
     def outcome(self, check: dg.AssetChecksDefinition) -> tuple[bool, str]:
@@ -83,7 +83,7 @@ ALL = [value for value in vars(checks).values() if isinstance(value, dg.AssetChe
 
 
 def test_sound_outputs_pass_every_check(world: World) -> None:
-    assert len(ALL) == 11
+    assert len(ALL) == 12
     assert {check.check_key.to_user_string(): world.outcome(check) for check in ALL} == {
         check.check_key.to_user_string(): (True, "nothing") for check in ALL
     }
@@ -106,13 +106,21 @@ def test_a_damaged_shard_is_named(world: World) -> None:
     assert not passed and "elsewhere, which is no index photo" in what and "no list, such as query1" in what
 
 
-def test_metrics_are_held_against_the_last_run_that_passed(world: World) -> None:
-    assert world.outcome(checks.metrics_no_worse) == (True, "nothing")
+def test_metrics_are_held_against_the_last_run_on_the_same_photos_that_passed(world: World) -> None:
+    check = checks.metrics_no_worse_than_before
+    assert world.outcome(check) == (True, "nothing")
     world.metrics(50.0, 60.0, 65.0)
     for _ in range(2):  # a run that failed is not what the next is compared with
-        passed, what = world.outcome(checks.metrics_no_worse)
+        passed, what = world.outcome(check)
         assert not passed and what == "- mAP@100 (inserted) is 65.0; the last good run had 70.0."
     world.metrics(50.0, 60.0, 69.5)
-    assert world.outcome(checks.metrics_no_worse)[0]
-    world.metrics(40.0, 41.0, 42.0, queries=2)
-    assert world.outcome(checks.metrics_no_worse)[0]
+    assert world.outcome(check)[0]
+    world.metrics(40.0, 41.0, 42.0)
+    world.write("index/photos", MANIFEST, [("index0", "/p", 0, 1, 4, 3, "bytes of index0")], version="2")
+    assert world.outcome(check)[0]
+
+
+def test_a_step_that_loses_is_a_warning(world: World) -> None:
+    world.metrics(50.0, 45.0, 46.0)
+    passed, what = world.outcome(checks.metrics_steps_gain)
+    assert not passed and what == "- mAP@100 falls from 50.0 (knn) to 45.0 (sorted)."

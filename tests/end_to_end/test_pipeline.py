@@ -124,6 +124,25 @@ def test_more_index_photos_make_a_new_shard_and_the_ranking_of_a_build_from_noth
         assert frames[0].equals(frames[1]), name
 
 
+def test_worse_metrics_on_the_same_photos_end_in_one_sentence_and_keep_the_gallery(first: Run, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(first.home, home)
+    gallery = home / "store" / "gallery.html"
+    before = gallery.stat().st_mtime_ns
+    solution = tmp_path / "photos" / "ground_truth" / "retrieval_solution.csv"
+    shutil.copytree(first.photos, tmp_path / "photos")
+    settings = home / "settings.json"
+    settings.write_text(settings.read_text().replace(str(first.photos), str(tmp_path / "photos")))
+    rows = pl.read_csv(solution, infer_schema=False)
+    wrong = pl.when(pl.col("images") == "None").then("images").otherwise(pl.col("images").shift(1).fill_null("None"))
+    rows.with_columns(wrong.alias("images")).write_csv(solution)
+    done = landmark_dag("run", "--photos", tmp_path / "photos", "--home", home, "--profile", "demo")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "retrieval_metrics fails its check no_worse_than_before: mAP@100" in done.stderr
+    assert "the last good run had" in done.stderr and "Traceback" not in done.stderr
+    assert gallery.stat().st_mtime_ns == before
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
