@@ -68,17 +68,17 @@ def descriptor_whitening(
     context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """The whitening of deep local features, fitted on train photos; RootSIFT needs none, and it is then empty."""
-    from landmark_dag.cleaning.match_tables import whitening_table
-    from landmark_dag.photos.manifest import locations_of
-    from landmark_dag.training.deep_local_features import fit_whitening
-    from landmark_dag.training.network import build_network
-
     settings, network = config.features.settings(), config.network.settings()
     deep = settings.kind == "deep"
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         table = DESCRIPTOR_WHITENING.empty()
         if deep:
+            from landmark_dag.cleaning.match_tables import whitening_table
+            from landmark_dag.photos.manifest import locations_of
+            from landmark_dag.training.deep_local_features import fit_whitening
+            from landmark_dag.training.network import build_network
+
             photos = locations_of(store.read_shards("train/photos", MANIFEST, every_shard(context, "train")))
             table = whitening_table(
                 fit_whitening(photos, build_network(network, seed=0), settings, accelerator.torch_device())
@@ -111,10 +111,7 @@ def train_local_features(
 ) -> dg.MaterializeResult:
     """Keypoints and descriptors of every train photo."""
     from landmark_dag.cleaning.local_features import extract_shard, write_local_features
-    from landmark_dag.cleaning.match_tables import whitening_of
     from landmark_dag.photos.manifest import locations_of
-    from landmark_dag.training.deep_local_features import extract_deep_shard
-    from landmark_dag.training.network import build_network
 
     settings, network = config.features.settings(), config.network.settings()
     deep = settings.kind == "deep"
@@ -122,6 +119,10 @@ def train_local_features(
     def compute(shard: str, path: Path, version: str) -> Metadata:
         photos = locations_of(store.read("train/photos", MANIFEST, shard))
         if deep:
+            from landmark_dag.cleaning.match_tables import whitening_of
+            from landmark_dag.training.deep_local_features import extract_deep_shard
+            from landmark_dag.training.network import build_network
+
             whitening = whitening_of(store.read("descriptor_whitening", DESCRIPTOR_WHITENING))
             backbone = build_network(network, seed=0)
             chunks = extract_deep_shard(photos, backbone, whitening, settings, accelerator.torch_device())
