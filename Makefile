@@ -18,9 +18,9 @@ dev: .venv/installed
 test: lint
 ifeq ($(BROWSER),)
 	@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them."
-	.venv/bin/pytest -q -n 2 -m "not slow and not browser"
+	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow and not browser"
 else
-	.venv/bin/pytest -q -n 2 -m "not slow"
+	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow"
 endif
 
 lint: .venv/installed

@@ -103,6 +103,7 @@ def test_a_failing_worker_fails_the_asset_with_its_sentence(world: World) -> Non
     assert raised.value.__cause__ is None
 
 
+@pytest.mark.slow
 def test_an_asset_whose_worker_was_killed_goes_on_from_its_checkpoint(world: World) -> None:
     def kill() -> None:
         models = world.root / "store" / "models"

@@ -109,6 +109,7 @@ def test_a_second_run_writes_nothing(first: Run) -> None:
     assert {path: path.stat().st_mtime_ns for path in first.store.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_more_index_photos_make_a_new_shard_and_the_ranking_of_a_build_from_nothing(first: Run, tmp_path: Path) -> None:
     shutil.copytree(first.photos, tmp_path / "photos")
     shutil.copytree(first.home, tmp_path / "home")

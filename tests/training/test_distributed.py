@@ -47,12 +47,25 @@ def trained(
 @pytest.mark.parametrize(
     ("backbone", "training"),
     [
-        ("test_resnet", TRAINING),
-        ("test_efficientnet", replace(TRAINING, class_share=0.5, sub_centers=2)),
-        ("test_resnet", replace(TRAINING, accumulation=2, clip_norm=0.5, ema_decay=0.9, loss="adacos")),
-        ("test_vit", replace(TRAINING, trainable="last_stage", optimizer="adamw", projection_start="whitened")),
+        pytest.param("test_resnet", TRAINING, id="plain"),
+        pytest.param(
+            "test_efficientnet",
+            replace(TRAINING, class_share=0.5, sub_centers=2),
+            id="sampled",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "test_resnet",
+            replace(TRAINING, accumulation=2, clip_norm=0.5, ema_decay=0.9, loss="adacos"),
+            id="accumulated, clipped, averaged",
+        ),
+        pytest.param(
+            "test_vit",
+            replace(TRAINING, trainable="last_stage", optimizer="adamw", projection_start="whitened"),
+            id="last stage",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["plain", "sampled", "accumulated, clipped, averaged", "last stage"],
 )
 def test_two_processes_see_the_losses_of_one_and_end_with_equal_weights(
     tmp_path: Path, photos: LabelledPhotos, backbone: str, training: TrainingSettings

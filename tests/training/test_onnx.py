@@ -19,7 +19,10 @@ from landmark_dag.training.settings import NetworkSettings
     "settings",
     [
         NetworkSettings(backbone="test_resnet", embedding_dim=16, gem_learned=True, normalise_pooled=True),
-        NetworkSettings(backbone="test_vit", embedding_dim=16, pooling="token", dropout=0.2),
+        pytest.param(
+            NetworkSettings(backbone="test_vit", embedding_dim=16, pooling="token", dropout=0.2),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["cnn", "transformer"],
 )

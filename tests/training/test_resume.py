@@ -63,7 +63,9 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize(
+    "name", ["all", *(pytest.param(name, marks=pytest.mark.slow) for name in SETTINGS if name != "all")]
+)
 def test_a_training_killed_at_any_step_reaches_the_same_weights_and_history(
     tmp_path: Path, photos: LabelledPhotos, name: str
 ) -> None:

@@ -117,6 +117,7 @@ def test_one_failing_process_of_two_ends_both_and_leaves_its_sentence(tmp_path: 
     assert "lost.jpg cannot be used: the file is gone" in (read_error(tmp_path / "job") or "")
 
 
+@pytest.mark.slow
 def test_workers_end_with_the_process_that_had_them_started(tmp_path: Path, photos: LabelledPhotos) -> None:
     write_job(tmp_path / "job", job_of(tmp_path, photos, replace(TRAINING, epochs=100_000)))
     parent = subprocess.Popen(["sleep", "1000"])
