@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError
+from dagster._core.errors import DagsterPipesExecutionError  # Dagster makes no public name of it
 
 from assets.configs import ModelConfig
 from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata

@@ -6,7 +6,7 @@ from pathlib import Path
 from landmark_dag.errors import InputError
 from landmark_dag.training.settings import DistributedSettings
 
-WORKER = "landmark_dag.training.worker"
+WORKER = "landmark_dag.training_worker"
 
 PARENT_VARIABLE = "LANDMARK_TRAINING_PARENT"
 """Environment variable: the process, by its id, whose end is to end the workers on its host too."""

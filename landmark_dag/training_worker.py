@@ -1,4 +1,4 @@
-"""A process that trains: `python -m landmark_dag.training.worker JOB`, alone or one of several by torchrun.
+"""A process that trains: `python -m landmark_dag.training_worker JOB`, alone or one of several by torchrun.
 
 Started by Dagster it reports through Dagster Pipes; by hand it prints epochs on stderr and the result on stdout.
 Bad input ends it with status 2, one sentence on stderr and in the job's folder.
@@ -12,15 +12,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from dagster_pipes import DAGSTER_PIPES_CONTEXT_ENV_VAR, PipesContext, open_dagster_pipes
 
 from landmark_dag.errors import InputError
 from landmark_dag.training.distributed import joined
 from landmark_dag.training.job import read_job, write_error
 from landmark_dag.training.launch import PARENT_VARIABLE
 from landmark_dag.training.train import train
+
+if TYPE_CHECKING:
+    from dagster_pipes import PipesContext
+
+_STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
+"""Environment variable that Dagster Pipes sets."""
 
 
 def main() -> None:
@@ -44,7 +50,7 @@ def main() -> None:
             print(json.dumps(result))
 
 
-def _train(folder: Path, pipes: PipesContext | None) -> dict[str, object]:
+def _train(folder: Path, pipes: "PipesContext | None") -> dict[str, object]:
     """Train as one of the processes that the environment tells of; return fingerprint and history."""
     job = read_job(folder)
     with joined(job.device) as (ranks, device):
@@ -69,9 +75,14 @@ def _sentence(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _pipes() -> Iterator[PipesContext | None]:
-    """Give the connection to Dagster to the first process of the host where Dagster started the training."""
-    if DAGSTER_PIPES_CONTEXT_ENV_VAR in os.environ and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+def _pipes() -> "Iterator[PipesContext | None]":
+    """Give the connection to Dagster to the first process of the host where Dagster started the training.
+
+    Only there is the package of Dagster Pipes needed.
+    """
+    if _STARTED_BY_DAGSTER in os.environ and int(os.environ.get("LOCAL_RANK", 0)) == 0:
+        from dagster_pipes import open_dagster_pipes
+
         with open_dagster_pipes() as pipes:
             yield pipes
     else:

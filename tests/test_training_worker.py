@@ -77,10 +77,10 @@ def test_a_worker_without_dagster_prints_epochs_and_its_result(finished: Finishe
     assert [line.split(",")[0] for line in done.stderr.splitlines()] == ["epoch 1", "epoch 2"]
 
 
-def test_a_worker_loads_neither_dagster_nor_polars_nor_faiss(finished: Finished) -> None:
+def test_a_worker_by_hand_loads_neither_dagster_nor_its_pipes_nor_polars_nor_faiss(finished: Finished) -> None:
     loaded = set(finished[1].stdout.splitlines()[1].split())
     assert WORKER in loaded
-    assert not loaded & {"dagster", "polars", "faiss"}
+    assert not loaded & {"dagster", "dagster_pipes", "polars", "faiss"}
 
 
 def test_a_failing_worker_leaves_one_sentence_and_status_2(tmp_path: Path, photos: LabelledPhotos) -> None:
