@@ -45,21 +45,27 @@ class FolderSource(PhotoSource):
             self._scan(split)
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
-        """Return the shard's photos sorted by image id; one that is gone from disk has size 0."""
-        found = self._scan(split)
-        remembered = self._remembered(split, found)
+        """Return the shard's photos sorted by image id; one that is gone from disk has size 0.
+
+        Only the shard's own files are looked at, unless one is gone from its place: then it is sought in all others.
+        """
+        folder = self._split_folder(split)
+        remembered = _read_memory(self._memory_file(split))
+        if remembered.is_empty():
+            remembered = self._remembered(split, self._scan(split))
         members = remembered.filter(pl.col("shard").cast(pl.String).str.zfill(_DIGITS) == shard)
         if members.is_empty():
-            raise InputError(f"{self.root / split} has no shard {shard!r}; run without it, or list the shards anew.")
-        if not any(image_id in found for image_id in members["image_id"]):
-            raise InputError(
-                f"All {len(members)} photos of shard {shard} are gone from {self.root / split}; bring them "
-                f"back (is the disk mounted?), or delete {self._memory_file(split)} to slice the folder anew."
-            )
-        return [
-            _location(image_id, found.get(image_id, self.root / path))
-            for image_id, path in members.select("image_id", "path").iter_rows()
-        ]
+            raise InputError(f"{folder} has no shard {shard!r}; run without it, or list the shards anew.")
+        paths = {image_id: self.root / path for image_id, path in members.select("image_id", "path").iter_rows()}
+        if not all(path.exists() for path in paths.values()):
+            found = self._scan(split)
+            paths = {image_id: found.get(image_id, path) for image_id, path in paths.items()}
+            if not any(image_id in found for image_id in paths):
+                raise InputError(
+                    f"All {len(members)} photos of shard {shard} are gone from {folder}; bring them "
+                    f"back (is the disk mounted?), or delete {self._memory_file(split)} to slice the folder anew."
+                )
+        return [_location(image_id, path) for image_id, path in paths.items()]
 
     def version(self, split: str, shard: str) -> str:
         """Return a hash over the names, sizes and modification times of the shard's files."""
