@@ -22,6 +22,7 @@ from assets.steps import (
     every,
     every_shard,
     materialize_stored,
+    on_retry,
     picture_metadata,
     same,
     table_metadata,
@@ -113,7 +114,7 @@ def train_local_features(
     from landmark_dag.cleaning.local_features import extract_shard, write_local_features
     from landmark_dag.photos.manifest import locations_of
 
-    settings, network = config.features.settings(), config.network.settings()
+    settings, network = on_retry(context, config.features.settings()), config.network.settings()
     deep = settings.kind == "deep"
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
@@ -160,7 +161,7 @@ def train_bootstrap_embeddings(
     from landmark_dag.retrieval.embeddings import write_embeddings
     from landmark_dag.training.artifact import bootstrap_model
 
-    network, embedding = config.network.settings(), config.embedding.settings()
+    network, embedding = config.network.settings(), on_retry(context, config.embedding.settings())
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         model = bootstrap_model(network)

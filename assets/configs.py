@@ -17,8 +17,7 @@ from landmark_dag.retrieval.settings import (
     TrainNeighbourSettings,
     TraversalSettings,
 )
-from landmark_dag.settings import active_profile
-from landmark_dag.soundness import SoundnessSettings
+from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from landmark_dag.training.settings import DistributedSettings, TuningSettings
 
 
@@ -222,5 +221,5 @@ class TrialConfig(dg.Config):
     tuning: TuningConfig = TuningConfig()
 
 
-class SoundnessConfig(config_of(SoundnessSettings())):
+class SoundnessConfig(config_of(read_home_settings(home_folder()).soundness)):
     """From where on checks warn or fail."""

@@ -15,6 +15,7 @@ from assets.steps import (
     every,
     every_shard,
     last_metadata,
+    markdown_table,
     materialize_stored,
     picture_metadata,
     table_metadata,
@@ -71,15 +72,6 @@ def _landmark_numbers(photo_source: PhotoSourceResource, store: Store) -> dict[s
     return landmark_numbers(store.read("train/labels", LABELS)) if photo_source.names_landmarks() else None
 
 
-def _markdown(frame: Any) -> dg.MetadataValue:
-    """Return a table's rows as Markdown for the UI."""
-    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * frame.width]
-    for row in frame.iter_rows():
-        cells = [f"{value:.2f}" if isinstance(value, float) else str(value) for value in row]
-        lines.append("| " + " | ".join(cells) + " |")
-    return dg.MetadataValue.md("\n".join(lines))
-
-
 @dg.asset(deps=deps(_LISTS), kinds={"parquet"}, metadata=table_metadata(RETRIEVAL_METRICS), **_SECOND)
 def retrieval_metrics(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
@@ -103,7 +95,7 @@ def retrieval_metrics(
             f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"
         }
         return {
-            "metrics": _markdown(metrics_summary(metrics)),
+            "metrics": markdown_table(metrics_summary(metrics)),
             **overall,
             **_pictures(retrieval_pictures(lists, truth)),
         }
@@ -157,7 +149,7 @@ def reranking_comparison(
         write_table(store.path("reranking_sweep"), RERANKING_SWEEP, swept, version)
         write_table(path, RERANKING_COMPARISON, compared, version)
         return {
-            "comparison": _markdown(science.comparison_summary(compared)),
+            "comparison": markdown_table(science.comparison_summary(compared)),
             "mAP@100 by k and threshold": picture_metadata(sweep_heat_map(swept)),
             "dagster/row_count": compared.height,
         }
@@ -248,7 +240,7 @@ def recognition_metrics(
         truth = read_recognition_ground_truth(solution, _landmark_numbers(photo_source, store))
         metrics = science.recognition_metrics(votes, truth)
         write_table(path, RECOGNITION_METRICS, metrics, version)
-        return {"metrics": _markdown(metrics_summary(metrics)), **_pictures(vote_pictures(votes, truth))}
+        return {"metrics": markdown_table(metrics_summary(metrics)), **_pictures(vote_pictures(votes, truth))}
 
     return materialize_stored(
         context, store, compute, inputs=_RECOGNITION_METRICS, source=lambda shard: _file_version(solution)

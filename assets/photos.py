@@ -6,15 +6,13 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
+from assets.configs import SoundnessConfig
 from assets.steps import OWNERS, Metadata, materialize_stored, table_metadata
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
-
-UNREADABLE_WARNING, UNREADABLE_FAILURE = 0.01, 0.2
-"""Shares of unreadable photos above which the check warns, and fails."""
 
 _PURPOSE = {"train": "labelled with a landmark", "index": "to be searched", "query": "to search with"}
 
@@ -90,11 +88,11 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
         asset=[split, "photos"],
         name="readable",
         description=(
-            f"Warns when over {UNREADABLE_WARNING:.0%} of the {split} photos are unreadable, fails over "
-            f"{UNREADABLE_FAILURE:.0%}. Look at the reasons in the asset's metadata and bring the files anew."
+            f"Warns, and then fails, when too many {split} photos are unreadable. Look at the reasons in the asset's "
+            "metadata and bring the files anew. The shares are in the check's config."
         ),
     )
-    def readable(context: dg.AssetCheckExecutionContext, store: Store) -> dg.AssetCheckResult:
+    def readable(context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store) -> dg.AssetCheckResult:
         shards = [
             shard
             for shard in SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
@@ -103,9 +101,10 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
         unreadable = store.read_shards(f"{split}/unreadable", UNREADABLE, shards).height
         total = unreadable + store.read_shards(f"{split}/photos", MANIFEST, shards).height
         share = unreadable / max(total, 1)
+        failed = share > config.unreadable_failure
         return dg.AssetCheckResult(
-            passed=share <= UNREADABLE_WARNING,
-            severity=dg.AssetCheckSeverity.ERROR if share > UNREADABLE_FAILURE else dg.AssetCheckSeverity.WARN,
+            passed=share <= config.unreadable_warning,
+            severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
             metadata={"unreadable": unreadable, "photos": total, "share": share},
         )
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import dagster as dg
 
-from assets.configs import EmbeddingConfig, InsertConfig, NeighbourConfig, TrainNeighbourConfig, VoteConfig
+from assets.configs import (
+    EmbeddingConfig,
+    InsertConfig,
+    NeighbourConfig,
+    SoundnessConfig,
+    TrainNeighbourConfig,
+    VoteConfig,
+)
 from assets.steps import (
     GPU,
     OWNERS,
@@ -17,6 +24,7 @@ from assets.steps import (
     every_shard,
     last_metadata,
     materialize_stored,
+    on_retry,
     same,
     table_metadata,
 )
@@ -38,8 +46,8 @@ from landmark_dag.tables import (
 from resources.accelerator import Accelerator
 from resources.store import Store, digest
 
-RECALL_QUERIES, SMALLEST_RECALL = 200, 0.9
-"""Queries of a shard whose exact neighbours are found beside the approximate ones, and the share that must agree."""
+RECALL_QUERIES = 200
+"""Queries of a shard whose exact neighbours are found beside the approximate ones."""
 
 
 def _of(split: str) -> dict[str, Any]:
@@ -72,7 +80,7 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
         from landmark_dag.retrieval.embeddings import write_embeddings
         from landmark_dag.training.artifact import load_model
 
-        settings, ensemble = config.settings(), config.ensemble.settings()
+        settings, ensemble = on_retry(context, config.settings()), config.ensemble.settings()
         further = [Path(folder) for folder in ensemble.folders]
         device = accelerator.torch_device()
 
@@ -95,6 +103,7 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
             inputs=inputs,
             settings=[settings, ensemble] if further else [settings],
             source=lambda shard: digest([folder_fingerprint(folder) for folder in further]) if further else "",
+            rows="photos embedded",
         )
 
     return embeddings
@@ -164,11 +173,11 @@ def knn_graph(
     asset=knn_graph,
     name="recall",
     description=(
-        f"Fails when an approximate search finds under {SMALLEST_RECALL:.0%} of the exact neighbours of "
-        f"{RECALL_QUERIES} queries of a shard. Raise effort, or choose another search. Exact search always passes."
+        f"Fails when an approximate search finds too few of the exact neighbours of {RECALL_QUERIES} queries of a "
+        "shard. Raise effort, or choose another search. Exact search always passes. The share is in the check's config."
     ),
 )
-def graph_recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+def graph_recall(context: dg.AssetCheckExecutionContext, config: SoundnessConfig) -> dg.AssetCheckResult:
     """Compare the recall that each shard's last materialization reported with the floor."""
     reported = {}
     for shard in SHARDS["query"].get_partition_keys(dynamic_partitions_store=context.instance):
@@ -177,7 +186,7 @@ def graph_recall(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
             reported[shard] = float(metadata["recall"].value)
     worst = min(reported, key=reported.__getitem__, default="")
     return dg.AssetCheckResult(
-        passed=all(recall >= SMALLEST_RECALL for recall in reported.values()),
+        passed=all(recall >= config.smallest_recall for recall in reported.values()),
         metadata={"shards searched approximately": len(reported)}
         | ({"worst shard": worst, "recall": reported[worst]} if reported else {}),
     )
@@ -316,6 +325,7 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
         compute,
         inputs=_BY_VOTES if by_votes else _BY_VOTERS,
         settings=[settings] if settings.method == "insert" else [settings, soft],
+        rows="rows ranked",
     )
 
 

@@ -1,17 +1,21 @@
 """What every step does: declare inputs once, skip what is stored, compute the rest, report what was done."""
 
 import base64
+import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import dagster as dg
+import polars as pl
 
 from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
+from landmark_dag.retries import retry_wait
 from landmark_dag.tables import Table
 from resources.store import WHOLE, Store, digest
 
@@ -31,6 +35,9 @@ GPU: Mapping[str, Any] = {
 
 Metadata = dict[str, Any]
 Compute = Callable[[str, Path, str], Metadata]
+Settings = TypeVar("Settings")
+
+_PREVIEWED_ROWS, _LONGEST_CELL = 5, 80
 
 
 @dataclass(frozen=True)
@@ -47,13 +54,15 @@ class Upstream:
         mapping = {"whole": None, "same": dg.IdentityPartitionMapping(), "every": dg.AllPartitionMapping()}
         return dg.AssetDep(dg.AssetKey(self.asset.split("/")), partition_mapping=mapping[self.shards])
 
-    def versions(self, context: dg.AssetExecutionContext, store: Store, shard: str) -> dict[str, str]:
-        """Return the stored versions that the output of `shard` depends on, by `asset/shard`."""
+    def versions(
+        self, context: dg.AssetExecutionContext, version_of: Callable[[str, str], str], shard: str
+    ) -> dict[str, str]:
+        """Return the stored versions, as `version_of` asset and shard, that the output of `shard` depends on."""
         if self.shards == "every":
             wanted = every_shard(context, self.split)
         else:
             wanted = [shard if self.shards == "same" else WHOLE]
-        return {f"{self.asset}/{name}": store.input_version(self.asset, name) for name in wanted}
+        return {f"{self.asset}/{name}": version_of(self.asset, name) for name in wanted}
 
 
 def same(asset: str) -> Upstream:
@@ -84,6 +93,7 @@ def materialize_stored(
     inputs: Sequence[Upstream] = (),
     settings: Sequence[Any] = (),
     source: Callable[[str], str] = lambda shard: "",
+    rows: str = "",
 ) -> dg.MaterializeResult:
     """Bring the stored output of every shard of this run up to date and report what was done.
 
@@ -91,11 +101,34 @@ def materialize_stored(
     `settings` (dataclasses, without what changes only speed) and the version of its `source` outside the store.
     Where the store already holds that version nothing is computed; elsewhere `compute(shard, path, version)`
     must write `path`, carrying the version, and return metadata. A run over several shards has one data version,
-    the digest over theirs.
+    the digest over theirs. With `rows`, such as "photos embedded", the run is tagged with how many it computed.
+
+    When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays.
     """
+    try:
+        return _materialized(context, store, compute, inputs, settings, source, rows)
+    except Exception as error:
+        wait = retry_wait(error, context.retry_number)
+        if wait is None:
+            raise
+        context.log.warning(f"Another try in {wait} s, after: {error}")
+        raise dg.RetryRequested(max_retries=context.retry_number + 1, seconds_to_wait=wait) from error
+
+
+def _materialized(
+    context: dg.AssetExecutionContext,
+    store: Store,
+    compute: Compute,
+    inputs: Sequence[Upstream],
+    settings: Sequence[Any],
+    source: Callable[[str], str],
+    rows: str,
+) -> dg.MaterializeResult:
     asset = "/".join(context.asset_key.path)
     shards = list(context.partition_keys) if context.assets_def.partitions_def else [WHOLE]
-    versions, computed = {}, 0
+    version_of = functools.cache(store.input_version)
+    versions: dict[str, str] = {}
+    computed: list[Metadata] = []
     for shard in shards:
         path = store.path(asset, shard)
         versions[shard] = version = digest(
@@ -103,27 +136,53 @@ def materialize_stored(
                 "asset": asset,
                 "code": context.assets_def.code_versions_by_key[context.asset_key],
                 "settings": [{type(item).__name__: determining(item)} for item in settings],
-                "inputs": [upstream.versions(context, store, shard) for upstream in inputs],
+                "inputs": [upstream.versions(context, version_of, shard) for upstream in inputs],
                 "source": source(shard),
             }
         )
         unchanged = store.version(path) == version
-        computed += not unchanged
         if unchanged:  # what was reported then is reported again, so that skipping hides nothing in the UI
             metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
         else:
-            metadata = _timed(compute, shard, path, version)
+            metadata = _measured(compute, shard, path, version, rows.split(" ")[0] or "rows")
+            computed.append(metadata)
         metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)
-    context.log.info(f"{asset}: computed {computed} of {len(shards)}, the rest was stored already.")
+    done = f"computed {len(computed)} of {len(shards)}"
+    context.log.info(f"{asset}: {done}, the rest was stored already.")
+    if rows:
+        count = sum(metadata["dagster/row_count"] for metadata in computed)
+        context.instance.add_run_tags(context.run.run_id, {f"landmark/{asset}": f"{count} {rows}, {done}"})
     total = next(iter(versions.values())) if len(versions) == 1 else digest(versions)
     return dg.MaterializeResult(data_version=dg.DataVersion(total))
 
 
-def _timed(compute: Compute, shard: str, path: Path, version: str) -> Metadata:
+def _measured(compute: Compute, shard: str, path: Path, version: str, unit: str) -> Metadata:
+    """Compute a shard; return what it reports with its seconds, rows (called `unit`) a second, bytes, first rows."""
     started = time.perf_counter()
     metadata = compute(shard, path, version)
-    return {**metadata, "seconds": round(time.perf_counter() - started, 3)}
+    seconds = time.perf_counter() - started
+    metadata |= {"seconds": round(seconds, 3), "stored bytes": path.stat().st_size}
+    if "dagster/row_count" in metadata:
+        metadata[f"{unit} per second"] = round(metadata["dagster/row_count"] / seconds, 3)
+    if path.suffix == ".parquet":
+        metadata["preview"] = markdown_table(pl.scan_parquet(path).head(_PREVIEWED_ROWS).collect())
+    return metadata
+
+
+def on_retry(context: dg.AssetExecutionContext, settings: Settings) -> Settings:
+    """Return `settings` (a dataclass with `batch_size`) with half the batch for every retry of this step."""
+    batch_size = max(1, settings.batch_size >> context.retry_number)  # type: ignore[attr-defined]
+    return dataclasses.replace(settings, batch_size=batch_size)  # type: ignore[type-var]
+
+
+def markdown_table(frame: pl.DataFrame) -> dg.MetadataValue:
+    """Return a table's rows as Markdown for the UI."""
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * frame.width]
+    for row in frame.iter_rows():
+        cells = [f"{value:.2f}" if isinstance(value, float) else str(value)[:_LONGEST_CELL] for value in row]
+        lines.append("| " + " | ".join(cells) + " |")
+    return dg.MetadataValue.md("\n".join(lines))
 
 
 def last_metadata(instance: dg.DagsterInstance, asset: dg.AssetKey, shard: str) -> Metadata:

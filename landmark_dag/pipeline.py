@@ -56,28 +56,24 @@ def run_pipeline(watcher: Watcher) -> None:
     Raises what the first failing step raised, wrapped by Dagster; steps that succeeded stay stored.
     """
     from landmark_dag import definitions as location
-    from landmark_dag.automation import JOBS, unregistered
-    from landmark_dag.photos.source import SPLITS
+    from landmark_dag.automation import JOBS, register_shards
 
     definitions = location.defs()
     photo_source = (definitions.resources or {})["photo_source"]
     assert isinstance(photo_source, PhotoSourceResource)
-    source = photo_source.source()
-    listed = {split: source.shards(split) for split in SPLITS}
     jobs = [definitions.resolve_job_def(job.name) for job in JOBS]
     watcher.begin(sum(len(job.nodes) for job in jobs))
     with dg.DagsterInstance.get() as instance:
-        for split, shards in listed.items():
-            instance.add_dynamic_partitions(f"{split}_shards", unregistered(instance, split, shards))
+        register_shards(instance, photo_source.source())
         for job in jobs:
             _run(job, instance, watcher)
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) -> None:
-    """Run a split's job over all of the split's shards."""
-    shards = instance.get_dynamic_partitions(f"{job.name}_shards")
-    run_id = str(uuid.uuid4())
+    """Run a split's job over all of the split's shards; no daemon is to start the next split's after it."""
+    from landmark_dag.automation import THEN_TAG, whole_split
 
+    run_id = str(uuid.uuid4())
     blocking: list[str] = []
 
     def listen(event: dg.EventLogEntry) -> None:
@@ -97,10 +93,7 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) 
             run_config=_QUIET,
             instance=instance,
             run_id=run_id,
-            tags={
-                "dagster/asset_partition_range_start": shards[0],
-                "dagster/asset_partition_range_end": shards[-1],
-            },
+            tags={**whole_split(instance, job.name).tags, THEN_TAG: ""},
         )
     except dg.DagsterError as error:
         if blocking:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from landmark_dag.cleaning.settings import (
     SMALL_FOLDER_RULE,
@@ -23,6 +24,7 @@ from landmark_dag.retrieval.settings import (
     RecognitionSettings,
     VoteSettings,
 )
+from landmark_dag.soundness import SoundnessSettings
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 
 
@@ -113,8 +115,29 @@ def profile_named(name: str) -> Profile:
 
 
 @dataclass(frozen=True)
+class ReindexSettings:
+    """When the index of a home is brought up to date by itself.
+
+    `cron` and `timezone` are those of the schedule; `scheduled` and `on_arrival` tell whether schedule and sensor
+    run until people switch them in the UI. Raises InputError for a time zone that this machine does not know.
+    """
+
+    cron: str = "0 3 * * *"
+    timezone: str = "UTC"
+    scheduled: bool = False
+    on_arrival: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown time zone."""
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise InputError(f"There is no time zone {self.timezone!r}; write one such as Europe/Paris.") from None
+
+
+@dataclass(frozen=True)
 class HomeSettings:
-    """What a home folder holds the results of; stored in it as settings.json."""
+    """What a home folder holds the results of, and how it is kept; stored in it as settings.json."""
 
     photos: str = ""
     profile: str = "photos"
@@ -122,6 +145,8 @@ class HomeSettings:
     weights: str = ""
     local_features: Literal["", "rootsift", "deep"] = ""
     dataset: Mapping[str, Any] = field(default_factory=dict)
+    reindex: ReindexSettings = field(default_factory=ReindexSettings)
+    soundness: SoundnessSettings = field(default_factory=SoundnessSettings)
 
     def resolved_profile(self) -> Profile:
         """Return the profile, with the backbone, weights and local features of this home in place of its own."""
@@ -149,8 +174,11 @@ def read_home_settings(home: Path) -> HomeSettings:
     if not path.exists():
         return HomeSettings()
     try:
-        return HomeSettings(**json.loads(path.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        reindex = ReindexSettings(**content.pop("reindex", {}))
+        soundness = SoundnessSettings(**content.pop("soundness", {}))
+        return HomeSettings(**content, reindex=reindex, soundness=soundness)
+    except (AttributeError, InputError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not hold the settings of a home ({error}); restore or delete it.") from error
 
 
@@ -160,9 +188,15 @@ def active_profile() -> Profile:
 
 
 def write_home_settings(home: Path, settings: HomeSettings) -> None:
-    """Store `settings` in `home`; raises InputError if it already holds results of other photos."""
+    """Store what `settings` says of photos and network in `home`; what people wrote into the file themselves stays.
+
+    That is how the home is kept (`reindex`, `soundness`) and every setting of a dataset but its shards. Raises
+    InputError if the home already holds results of other photos.
+    """
     stored = read_home_settings(home)
     if stored.photos and stored.photos != settings.photos:
         raise InputError(f"{home} holds the results of {stored.photos}; choose another --home for {settings.photos}.")
+    dataset = {name: value for name, value in stored.dataset.items() if name != "shards"} | dict(settings.dataset)
+    kept = replace(settings, dataset=dataset, reindex=stored.reindex, soundness=stored.soundness)
     with replacing(home / "settings.json") as path:
-        path.write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(asdict(kept), indent=2) + "\n", encoding="utf-8")

@@ -9,6 +9,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.settings import (
     PROFILES,
     HomeSettings,
+    ReindexSettings,
     profile_named,
     read_home_settings,
     write_home_settings,
@@ -55,4 +56,26 @@ def test_a_home_of_other_photos_is_refused_and_kept(tmp_path: Path) -> None:
 def test_damaged_settings_are_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text("{")
     with pytest.raises(InputError, match=r"settings.json does not hold the settings of a home"):
+        read_home_settings(tmp_path)
+
+
+def test_what_people_wrote_into_the_settings_stays_when_a_run_writes_its_own(tmp_path: Path) -> None:
+    written = {
+        "photos": "/a",
+        "dataset": {"accepted_md5": {"train/images_000.tar": "0"}, "shards": ["train/000-009"]},
+        "reindex": {"cron": "30 4 * * *", "timezone": "Europe/Paris", "scheduled": True},
+        "soundness": {"run_margin": 5.0},
+    }
+    (tmp_path / "settings.json").write_text(json.dumps(written))
+    write_home_settings(tmp_path, HomeSettings(photos="/a", backbone="resnet50"))
+    settings = read_home_settings(tmp_path)
+    assert settings.backbone == "resnet50"
+    assert settings.dataset == {"accepted_md5": {"train/images_000.tar": "0"}}
+    assert settings.reindex == ReindexSettings("30 4 * * *", "Europe/Paris", True, False)
+    assert (settings.soundness.run_margin, settings.soundness.step_margin) == (5.0, 1.0)
+
+
+def test_a_time_zone_that_nobody_knows_is_named(tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text('{"reindex": {"timezone": "Provence"}}')
+    with pytest.raises(InputError, match="no time zone 'Provence'; write one such as Europe/Paris"):
         read_home_settings(tmp_path)

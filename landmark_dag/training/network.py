@@ -57,6 +57,14 @@ class ClassToken(nn.Module):
         return tokens[:, 0].float()
 
 
+_SMALLEST_IN_BFLOAT16 = 64
+"""Pixels of the shorter side under which photos are computed in float32.
+
+On CPUs with AMX a bfloat16 convolution of stride 2 over a map 2 positions wide reads memory that nobody wrote (oneDNN,
+seen with torch 2.15): now and then it returns NaN. From 64 pixels on no map before a stride of 2 is so narrow.
+"""
+
+
 class EmbeddingNetwork(nn.Module):
     """Photos to raw features: backbone, pooling, projection.
 
@@ -101,7 +109,8 @@ class EmbeddingNetwork(nn.Module):
 
     def pooled(self, photos: torch.Tensor) -> torch.Tensor:
         """Return the pooled features (b, channels), float32, of photos (b, 3, h, w), RGB from 0 to 255."""
-        with torch.autocast(photos.device.type, torch.bfloat16, enabled=fast_in_bfloat16(photos.device)):
+        large = min(photos.shape[-2:]) >= _SMALLEST_IN_BFLOAT16
+        with torch.autocast(photos.device.type, torch.bfloat16, enabled=large and fast_in_bfloat16(photos.device)):
             features = self.backbone.forward_features(self.pixels(photos))
         return self.pool(features)
 

@@ -1,5 +1,6 @@
 """Steps: what is stored is not computed again, and what fails leaves what was stored."""
 
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, same
+from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
 from landmark_dag.determining import determining
 from landmark_dag.partitions import SHARDS
 from landmark_dag.retrieval.settings import EmbeddingSettings
@@ -32,6 +33,8 @@ class World:
         self.content = {"0000": "a", "0001": "b"}
         self.factor = 2
         self.fails = False
+        self.failures: list[Exception] = []
+        self.batches: list[int] = []
 
     def assets(self) -> list[dg.AssetsDefinition]:
         world = self
@@ -39,10 +42,12 @@ class World:
         def write(name: str, shard: str, path: Path, version: str) -> Metadata:
             world.computed.append(f"{name} {shard}".strip())
             frame = pl.DataFrame({"image_id": [version], "landmark_id": [1], "landmark": ["x"]})
+            if world.failures:
+                raise world.failures.pop()
             if world.fails:
                 raise RuntimeError("the disk is on fire")
             write_table(path, LABELS, frame, version)
-            return {"rows": 1}
+            return {"rows": 1, "dagster/row_count": 1}
 
         sharded = {"partitions_def": SHARDS["index"], "backfill_policy": dg.BackfillPolicy.single_run()}
 
@@ -67,7 +72,10 @@ class World:
         @dg.asset(deps=deps(total_inputs), code_version="1")
         def total(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
             assert every_shard(context, "index") == ["0000", "0001"]
-            return materialize_stored(context, store, lambda *args: write("total", *args), inputs=total_inputs)
+            world.batches.append(on_retry(context, EmbeddingSettings(batch_size=32)).batch_size)
+            return materialize_stored(
+                context, store, lambda *args: write("total", *args), inputs=total_inputs, rows="photos counted"
+            )
 
         return [root, doubled, total]
 
@@ -153,3 +161,47 @@ def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
     assert "batch_size" not in determining(EmbeddingSettings())
     assert determining(EmbeddingSettings(batch_size=1)) == determining(EmbeddingSettings(batch_size=2))
     assert determining(EmbeddingSettings(square_size=1)) != determining(EmbeddingSettings(square_size=2))
+
+
+def test_storage_that_does_not_answer_is_asked_again(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    world.failures = [ConnectionResetError(), OSError(errno.ETIMEDOUT, "timed out")]
+    assert world.run(instance).success
+    assert world.computed == ["root 0000", "root 0000", *EVERYTHING]
+
+
+def test_memory_that_ran_out_is_tried_again_with_half_the_batch(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    world.run(instance)
+    world.store.path("total").unlink()
+    world.batches.clear()
+    world.failures = [MemoryError(), MemoryError()]
+    assert world.run(instance).success
+    assert world.batches == [32, 16, 8]
+
+
+def test_a_failure_that_stays_is_raised_as_it_is(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    world.failures = [ConnectionResetError("gone again")] * 9
+    with pytest.raises(ConnectionResetError, match="gone again"):
+        world.run(instance)
+    assert len(world.computed) == 4
+
+
+def test_a_run_is_tagged_with_what_it_counted(world: World, instance: dg.DagsterInstance) -> None:
+    runs = [world.run(instance).run_id for _ in range(2)]
+    tags = [instance.get_run_by_id(run_id).tags["landmark/total"] for run_id in runs]
+    assert tags == ["1 photos counted, computed 1 of 1", "0 photos counted, computed 0 of 1"]
+
+
+def test_what_was_computed_is_measured_and_previewed(world: World, instance: dg.DagsterInstance) -> None:
+    metadata = world.run(instance).asset_materializations_for_node("total")[0].metadata
+    assert metadata["stored bytes"].value == world.store.path("total").stat().st_size
+    assert metadata["photos per second"].value > 0
+    assert metadata["preview"].value.startswith("| image_id | landmark_id | landmark |\n| --- | --- | --- |\n| ")
