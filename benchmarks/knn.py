@@ -3,8 +3,10 @@
     python -m benchmarks.knn [--queries N] [--index N] [--k K] [--repeats R] [--device cuda]
 
 Clustered unit vectors of 512 dimensions, stored as float16. `faiss` searches a prepared float32 index; ours begin
-with the stored vectors. On a GPU faiss runs only where faiss-gpu is installed. The last lines tell what storing
-float16 changes: how many of the float32 vectors' neighbours are missing, beyond ties within 1e-3.
+with the stored vectors. On a GPU faiss runs only where faiss-gpu is installed. Each way is followed by its ratio to
+faiss, each of ours by the share of its time that the product alone takes, and by the memory that it took at most beside
+what was there. The last line tells what storing float16 changes: how many of the float32 vectors' neighbours are
+missing, beyond ties within 1e-3.
 
 Floors on paper at GLDv2's sizes, d = 512: 117,577 x 761,757 is 9.2e13 floating-point operations, 879,334 x 1,580,470
 1.4e15. A GPU of 790 TFLOP/s (float16, sums in float32) takes 0.12 s and 1.8 s for them; but scores written once and
@@ -13,6 +15,9 @@ read once by the selection, 8 bytes each, are 0.7 TB and 11 TB: 0.17 s and 2.6 s
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 import click
@@ -22,34 +27,56 @@ import torch
 from benchmarks.glv2 import clustered_vectors
 from landmark_dag.cleaning.matching import has_integer_product
 from landmark_dag.retrieval.knn import Backend, nearest
+from landmark_dag.retrieval.knn_shortlist import in_threads
+from landmark_dag.training.feeding import torch_threads
 
 DIMENSIONS = 512
-TILE_QUERIES, TILE_INDEX = 1024, 4096
+TILE_ON_CPU, TILE_ON_GPU = (512, 512), (16384, 65536)
+FLOATS, INTEGERS, HALVES = "float32 product alone", "8-bit product alone", "float16 product alone"
+PRODUCTS = {"integer": INTEGERS, "float": FLOATS, "faiss": FLOATS, "torch": HALVES}
 Way = Callable[[], object]
 
 
 def product_alone(queries: torch.Tensor, index: torch.Tensor) -> None:
-    """All inner products, tile by tile into one buffer, and nothing else."""
-    whole = queries.dtype == torch.int8
-    tile = torch.empty(TILE_QUERIES * TILE_INDEX, dtype=torch.int32 if whole else torch.float32, device=queries.device)
-    multiply = torch._int_mm if whole else torch.mm
-    for start in range(0, len(index), TILE_INDEX):
-        part = index[start : start + TILE_INDEX].T
-        for first in range(0, len(queries), TILE_QUERIES):
-            some = queries[first : first + TILE_QUERIES]
-            multiply(some, part, out=tile[: len(some) * part.shape[1]].view(len(some), -1))
+    """All inner products, tile by tile into one buffer of each thread, and nothing else."""
+    threads = torch.get_num_threads() if queries.device.type == "cpu" else 1
+    with torch_threads(1), ThreadPoolExecutor(threads) as pool:
+        in_threads(pool, threads, len(queries), product_of_rows, queries, index)
+
+
+def product_of_rows(first: int, last: int, queries: torch.Tensor, index: torch.Tensor) -> None:
+    """All inner products of some queries."""
+    rows, columns = TILE_ON_CPU if queries.device.type == "cpu" else TILE_ON_GPU
+    kind = torch.int32 if queries.dtype == torch.int8 else torch.float32
+    tile = torch.empty(rows * columns, dtype=kind, device=queries.device)
+    for q in range(first, last, rows):
+        some = queries[q : min(q + rows, last)]
+        for x in range(0, len(index), columns):
+            part = index[x : x + columns].T
+            out = tile[: len(some) * part.shape[1]].view(len(some), -1)
+            if kind == torch.int32:
+                torch._int_mm(some, part, out=out)
+            elif queries.dtype == torch.float32:
+                torch.mm(some, part, out=out)
+            else:
+                torch.mm(some, part, out_dtype=torch.float32, out=out)
 
 
 def ways_of(x: np.ndarray, y: np.ndarray, k: int, device: str) -> dict[str, Way]:
     """Return what is timed, by name; a way returns its neighbours, a product nothing."""
-    queries, index = (torch.from_numpy(vectors.astype(np.float32)).to(device) for vectors in (x, y))
-    ways: dict[str, Way] = {"float32 product alone": lambda: product_alone(queries, index)}
-    backends: list[Backend] = ["torch"]
+    ways: dict[str, Way] = {}
     if device == "cpu":
-        backends = ["integer", "faiss"] if has_integer_product() else ["faiss"]
-    if has_integer_product() and device == "cpu":
-        codes = [(127 * vectors).round().to(torch.int8) for vectors in (queries, index)]
-        ways["8-bit product alone"] = lambda: product_alone(*codes)
+        floats = [torch.from_numpy(vectors.astype(np.float32)) for vectors in (x, y)]
+        ways[FLOATS] = lambda: product_alone(*floats)
+        backends: list[Backend] = ["float", "faiss"]
+        if has_integer_product():
+            codes = [(127 * vectors).round().to(torch.int8) for vectors in floats]
+            ways[INTEGERS] = lambda: product_alone(*codes)
+            backends.append("integer")
+    else:
+        halves = [torch.from_numpy(vectors).to(device) for vectors in (x, y)]
+        ways[HALVES] = lambda: product_alone(*halves)
+        backends = ["torch"]
     flat = prepared_faiss(y.astype(np.float32), device)
     if flat is not None:
         rows = x.astype(np.float32)
@@ -76,18 +103,53 @@ def prepared_faiss(index: np.ndarray, device: str) -> object | None:
     return flat
 
 
-def interleaved(ways: dict[str, Way], repeats: int, device: str) -> tuple[dict[str, list[float]], dict[str, object]]:
-    """Return the seconds of each way, and what each found."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    found = {}
+@dataclass
+class Measured:
+    """Seconds of each run of a way, the most bytes it took on the device beside those before, and what it found."""
+
+    seconds: list[float] = field(default_factory=list)
+    bytes: int = 0
+    found: object = None
+
+
+def interleaved(ways: dict[str, Way], repeats: int, device: str) -> dict[str, Measured]:
+    """Run every way in turn, `repeats` times."""
+    measured = {name: Measured() for name in ways}
     for _ in range(repeats):
         for name, way in ways.items():
+            before = bytes_in_use(device, peak=False)
             start = time.perf_counter()
-            found[name] = way()
+            measured[name].found = way()
             if device != "cpu":
                 torch.cuda.synchronize()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds, found
+            measured[name].seconds.append(time.perf_counter() - start)
+            measured[name].bytes = max(measured[name].bytes, bytes_in_use(device, peak=True) - before)
+    return measured
+
+
+def bytes_in_use(device: str, *, peak: bool) -> int:
+    """Return the bytes in use, or the most since the last call that was not for the peak; on a CPU Linux tells them."""
+    if device != "cpu":
+        if not peak:
+            torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.max_memory_allocated() if peak else torch.cuda.memory_allocated()
+    if not peak:
+        Path("/proc/self/clear_refs").write_text("5")
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return 1024 * int(status["VmHWM" if peak else "VmRSS"].split()[0])
+
+
+def print_measured(measured: dict[str, Measured], work: float) -> None:
+    """Print a line for each way; `work` is in operations."""
+    for name, way in measured.items():
+        middle = median(way.seconds)
+        line = f"{name:22} {' '.join(f'{v:.2f}' for v in sorted(way.seconds))} s, {1e-9 * work / middle:.0f} GOP/s"
+        if "faiss" in measured:
+            line += f", {median(measured['faiss'].seconds) / middle:.2f} x faiss"
+        product = PRODUCTS.get(name.removeprefix("ours, "))
+        if product:
+            line += f", product alone {100 * median(measured[product].seconds) / middle:.0f} %"
+        print(f"{line}, {way.bytes / 1e6:.0f} MB")
 
 
 def print_storage(queries: int, index: int, k: int, device: str) -> None:
@@ -121,13 +183,10 @@ def main(queries: int, index: int, k: int, repeats: int, threads: int, device: s
     x, y = clustered_vectors(queries, DIMENSIONS, index // 20, 1), clustered_vectors(index, DIMENSIONS, index // 20, 2)
     ways = ways_of(x, y, k, device)
     nearest(x[:64], y[: 4 * k], k, device=device)
-    seconds, found = interleaved(ways, repeats, device)
+    measured = interleaved(ways, repeats, device)
     print(f"{queries} x {index} x {DIMENSIONS}, k={k}, {threads} threads, {device}")
-    work = 2e-9 * queries * index * DIMENSIONS
-    for name, values in seconds.items():
-        ratio = f", {median(seconds['faiss']) / median(values):.2f} x faiss" if "faiss" in seconds else ""
-        print(f"{name:22} {' '.join(f'{v:.2f}' for v in sorted(values))} s, {work / median(values):.0f} GFLOP/s{ratio}")
-    answers = {name: answer for name, answer in found.items() if answer is not None}
+    print_measured(measured, 2 * queries * index * DIMENSIONS)
+    answers = {name: way.found for name, way in measured.items() if way.found is not None}
     last = np.sort(next(reversed(answers.values())), axis=1)
     for name, answer in answers.items():
         print(f"{name:22} has {100 * np.mean(np.sort(answer, axis=1) == last):.4f} % of the last way's neighbours")

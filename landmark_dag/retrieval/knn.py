@@ -7,21 +7,27 @@ of float16 numbers are multiples of 2^-48, so for vectors of about unit norm the
 the answer is the correctly rounded one, whatever the device, the backend and the blocks.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.cleaning.matching import has_integer_product
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.knn_float import product_error, rows_above, shortlist_by_faiss, shortlist_by_torch
+from landmark_dag.retrieval.knn_exact import lengths, ranked
+from landmark_dag.retrieval.knn_float import (
+    product_error,
+    rows_above,
+    shortlist_by_faiss,
+    shortlist_by_floats,
+    shortlist_by_torch,
+)
 from landmark_dag.retrieval.knn_integer import shortlist_by_integers
-from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors, in_threads, number, numbers
+from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors
+from landmark_dag.retrieval.knn_tiles import places
 
-Backend = Literal["auto", "integer", "faiss", "torch"]
+Backend = Literal["auto", "integer", "float", "faiss", "torch"]
 
 _CANDIDATES_IN_MEMORY = 16_000_000
 _MOST_QUERIES = 16384
@@ -45,8 +51,8 @@ def nearest(
     any query may get; a query that may get fewer has similarity -inf and position -1 after them.
 
     `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
-    has instructions for them, else faiss (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB,
-    an accelerator 65,536 index rows and their scores for 16,384 queries.
+    has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB,
+    400 MB for floats, an accelerator 65,536 index rows and their scores for 16,384 queries.
 
     Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
     that this machine or device has not.
@@ -58,16 +64,15 @@ def nearest(
     positions = np.full((len(queries), k), -1, dtype=np.int32)
     on_device = torch.device(device)
     chosen = _backend(backend, on_device)
-    largest = _largest_norm(index, "index")
-    _largest_norm(queries, "query")
+    longest = float(lengths(index, "index").max())
+    of_queries = lengths(queries, "query")
     wanted = min(len(index), k + int((exclude >= 0).any()))
-    block = max(1, min(_MOST_QUERIES, _CANDIDATES_IN_MEMORY // (4 * wanted + 512)))
+    block = max(1, min(_MOST_QUERIES, _CANDIDATES_IN_MEMORY // places(wanted)))
     for start in range(0, len(queries), block) if k else ():
         rows = slice(start, start + block)
-        shortlist = _shortlist(chosen, queries[rows], index, wanted, on_device)
-        similarity[rows], positions[rows] = _answer(
-            shortlist, queries[rows], index, exclude[rows], k, largest, on_device
-        )
+        norms = Lengths(of_queries[rows], longest)
+        shortlist = _shortlist(chosen, queries[rows], index, wanted, norms, on_device)
+        similarity[rows], positions[rows] = _answer(shortlist, queries[rows], index, exclude[rows], k, norms, on_device)
     return similarity, positions
 
 
@@ -75,13 +80,13 @@ def rescored(
     queries: Vectors, index: Vectors, candidates: NDArray[np.integer], k: int
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return the k best of each query's `candidates` (q, c), positions in the index or -1, as `nearest` does."""
-    real = candidates >= 0
+    ascending = np.sort(candidates, axis=1)
+    real = ascending >= 0
     order = np.argsort(~real, axis=1, kind="stable")
-    positions = np.take_along_axis(candidates, order, axis=1).astype(np.int32)
+    positions = np.take_along_axis(ascending, order, axis=1).astype(np.int32)
     everything = np.full(len(queries), -np.inf)
-    shortlist = Shortlist(positions, real.sum(axis=1), everything, everything)
     none = np.full(len(queries), -1, np.int32)
-    return _ranked(shortlist, queries, index, none, k, _largest_norm(index, "index"))
+    return ranked(Shortlist(positions, real.sum(axis=1), everything, everything), queries, index, none, k)
 
 
 def _check(queries: Vectors, index: Vectors, k: int) -> None:
@@ -101,33 +106,24 @@ def _backend(backend: Backend, device: torch.device) -> Backend:
     if backend == "auto":
         if device.type != "cpu":
             return "torch"
-        return "integer" if has_integer_product() else "faiss"
+        return "integer" if has_integer_product() else "float"
     if backend != "torch" and device.type != "cpu":
         raise InputError(f"The kNN backend {backend} works on a CPU, not on {device}; choose torch or auto.")
     if backend == "integer" and not has_integer_product():
-        raise InputError("This processor has no instructions for 8-bit products (VNNI); choose faiss or auto.")
+        raise InputError("This processor has no instructions for 8-bit products (VNNI); choose float or auto.")
     return backend
 
 
-def _largest_norm(vectors: Vectors, what: str) -> float:
-    """Return the largest norm of a row; raises InputError for a row that is not finite."""
-    threads = torch.get_num_threads()
-    norms = np.empty(len(vectors))
-    with ThreadPoolExecutor(threads) as pool:
-        limit = float(np.finfo(vectors.dtype).max)
-        in_threads(pool, threads, len(vectors), _row_norms, numbers(vectors), limit, norms)
-    bad = np.flatnonzero(np.isnan(norms))
-    if len(bad):
-        raise InputError(f"Row {bad[0]} of the {what} vectors is not finite; embed its photo again.")
-    return float(norms.max(initial=0))
-
-
-def _shortlist(backend: Backend, queries: Vectors, index: Vectors, k: int, device: torch.device) -> Shortlist:
+def _shortlist(
+    backend: Backend, queries: Vectors, index: Vectors, k: int, norms: Lengths, device: torch.device
+) -> Shortlist:
     if backend == "integer":
-        return shortlist_by_integers(queries, index, k)
+        return shortlist_by_integers(queries, index, k, norms)
+    if backend == "float":
+        return shortlist_by_floats(queries, index, k, norms)
     if backend == "faiss":
-        return shortlist_by_faiss(queries, index, k)
-    return shortlist_by_torch(queries, index, k, device)
+        return shortlist_by_faiss(queries, index, k, norms)
+    return shortlist_by_torch(queries, index, k, norms, device)
 
 
 def _answer(
@@ -136,96 +132,16 @@ def _answer(
     index: Vectors,
     exclude: NDArray[np.int32],
     k: int,
-    largest: float,
+    norms: Lengths,
     device: torch.device,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
     """Return the exact answer of queries from their shortlist, after searching again for those it does not prove."""
-    similarity, positions = _ranked(shortlist, queries, index, exclude, k, largest)
+    similarity, positions = ranked(shortlist, queries, index, exclude, k)
     with np.errstate(invalid="ignore"):
         proven = (shortlist.cut == -np.inf) | (similarity[:, -1] > shortlist.cut + shortlist.error)
     unproven = np.flatnonzero(~proven)
-    slack = product_error(queries.shape[1]) * largest
+    floor = similarity[:, -1] - product_error(queries.shape[1]) * norms.products
     for rows in (unproven[i : i + _UNPROVEN_QUERIES] for i in range(0, len(unproven), _UNPROVEN_QUERIES)):
-        some = queries[rows]
-        floor = similarity[rows, -1] - slack * np.linalg.norm(some.astype(np.float64), axis=1)
-        again = rows_above(some, index, floor, device)
-        similarity[rows], positions[rows] = _ranked(again, some, index, exclude[rows], k, largest)
+        again = rows_above(queries[rows], index, floor[rows], device)
+        similarity[rows], positions[rows] = ranked(again, queries[rows], index, exclude[rows], k)
     return similarity, positions
-
-
-def _ranked(
-    shortlist: Shortlist, queries: Vectors, index: Vectors, exclude: NDArray[np.int32], k: int, largest: float
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the k best of each query's shortlist by exact similarity, then position."""
-    similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    positions = np.full((len(queries), k), -1, dtype=np.int32)
-    slack = 2 * product_error(queries.shape[1]) * largest
-    threads = torch.get_num_threads()
-    candidates = shortlist.positions, shortlist.counts
-    with ThreadPoolExecutor(threads) as pool:
-        in_threads(
-            pool, threads, len(queries), _rank_rows, numbers(queries), numbers(index), *candidates, exclude, slack,
-            similarity, positions,
-        )  # fmt: skip
-    return similarity, positions
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-def]
-    """Fill norms[first:last] with the lengths of the rows; NaN for a row of which a number exceeds `limit`."""
-    for row in range(first, last):
-        total, finite = 0.0, True
-        for dimension in range(vectors.shape[1]):
-            value = np.float64(number(vectors[row, dimension]))
-            total += value * value
-            finite &= abs(value) <= limit
-        norms[row] = np.sqrt(total) if finite else np.nan
-
-
-@njit(cache=True, nogil=True)
-def _rank_rows(  # type: ignore[no-untyped-def]
-    first, last, queries, index, candidates, counts, exclude, slack, similarity, positions
-):
-    """Fill rows `first` to `last` of the answer with the best of their candidates."""
-    k = similarity.shape[1]
-    fast = np.empty(candidates.shape[1], np.float32)
-    query = np.empty(queries.shape[1], np.float32)
-    for row in range(first, last):
-        length = 0.0
-        for dimension in range(len(query)):
-            query[dimension] = number(queries[row, dimension])
-            length += np.float64(query[dimension]) ** 2
-        some = np.sort(candidates[row, : counts[row]])
-        some = some[some != exclude[row]]
-        floor = -np.inf
-        if len(some) > k:
-            for candidate in range(len(some)):
-                fast[candidate] = _product32(query, index, some[candidate])
-            kth = np.partition(fast[: len(some)], len(some) - k)[len(some) - k]
-            floor = kth - slack * np.sqrt(length)
-            some = some[fast[: len(some)] >= floor]
-        exact = np.empty(len(some), np.float32)
-        for candidate in range(len(some)):
-            exact[candidate] = _product64(query, index, some[candidate])
-        order = np.argsort(-exact, kind="mergesort")[:k]
-        for rank in range(len(order)):
-            similarity[row, rank] = exact[order[rank]]
-            positions[row, rank] = some[order[rank]]
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _product32(query, index, position):  # type: ignore[no-untyped-def]
-    """Return the inner product of a query and an index row, summed in float32."""
-    total = np.float32(0)
-    for dimension in range(len(query)):
-        total += query[dimension] * number(index[position, dimension])
-    return total
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _product64(query, index, position):  # type: ignore[no-untyped-def]
-    """Return the inner product of a query and an index row, summed in float64."""
-    total = 0.0
-    for dimension in range(len(query)):
-        total += np.float64(query[dimension]) * np.float64(number(index[position, dimension]))
-    return total

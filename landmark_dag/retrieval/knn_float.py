@@ -1,13 +1,16 @@
-"""Shortlists from floating-point products: by faiss on a CPU, by torch on an accelerator."""
+"""Shortlists from floating-point products: by tiles or by faiss on a CPU, by torch on an accelerator."""
 
 import contextlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors
+from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors
+from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
+from landmark_dag.training.feeding import torch_threads
 
 NUMBERS = 2**25
 """Numbers of the index that are held as floats at a time."""
@@ -22,7 +25,16 @@ def product_error(dimensions: int) -> float:
     return 4 * (dimensions + 2) * 2.0**-24
 
 
-def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int) -> Shortlist:
+def shortlist_by_floats(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
+    """Return the shortlist of the `k` nearest index rows (n, d), k <= n, of each query (q, d), on a CPU."""
+    error = product_error(queries.shape[1]) * norms.products
+    threads = torch.get_num_threads()
+    blocks = (Block(start, _factors(index[start:end]), error) for start, end in _blocks(index))
+    with _full_precision(), torch_threads(1), ThreadPoolExecutor(threads) as pool:
+        return shortlist_by_tiles(_factors(queries), blocks, k, pool, threads)
+
+
+def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
     """Return a shortlist of somewhat more than the `k` nearest index rows (n, d) of each query (q, d), on a CPU."""
     import faiss
 
@@ -30,20 +42,18 @@ def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int) -> Shortlist:
     rows = np.asarray(queries, np.float32)
     best: NDArray = np.empty((len(queries), 0), np.float32)
     positions: NDArray = np.empty((len(queries), 0), np.int64)
-    largest = 0.0
     for start, end in _blocks(index):
         block = np.ascontiguousarray(index[start:end], np.float32)
-        largest = max(largest, float(_norms(block).max()))
         scores, found = faiss.knn(rows, block, min(size, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
         best, positions = np.hstack([best, scores]), np.hstack([positions, found + start])
         if best.shape[1] > size:
             kept = np.argpartition(-best, size - 1, axis=1)[:, :size]
             best, positions = (np.take_along_axis(values, kept, axis=1) for values in (best, positions))
     cut = best.min(axis=1) if size < len(index) else np.full(len(queries), -np.inf)
-    return _shortlist(positions, cut, rows, largest)
+    return _shortlist(positions, cut, product_error(queries.shape[1]) * norms.products)
 
 
-def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, device: torch.device) -> Shortlist:
+def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, norms: Lengths, device: torch.device) -> Shortlist:
     """Return what `shortlist_by_faiss` does, by products and selection on `device`.
 
     On CUDA, float16 vectors are multiplied as they are, by tensor cores that sum in float32.
@@ -52,17 +62,15 @@ def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, device: torch.d
     rows = _on_device(queries, device)
     best = torch.empty((len(queries), 0), device=device)
     positions = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
-    largest = 0.0
     with _full_precision():
         for start, end in _blocks(index):
             block = _on_device(index[start:end], device)
-            largest = max(largest, float(torch.linalg.vector_norm(block, dim=1, dtype=torch.float64).max()))
             scores, columns = _product(rows, block).topk(min(size, len(block)), dim=1, sorted=False)
             best, positions = torch.cat([best, scores], dim=1), torch.cat([positions, columns + start], dim=1)
             best, columns = best.topk(min(size, best.shape[1]), dim=1, sorted=False)
             positions = positions.gather(1, columns)
     cut = best.amin(dim=1) if size < len(index) else torch.full_like(best[:, 0], -torch.inf)
-    return _shortlist(positions.cpu().numpy(), cut.cpu().numpy(), np.asarray(queries, np.float32), largest)
+    return _shortlist(positions.cpu().numpy(), cut.cpu().numpy(), product_error(queries.shape[1]) * norms.products)
 
 
 def rows_above(queries: Vectors, index: Vectors, floor: NDArray[np.float64], device: torch.device) -> Shortlist:
@@ -81,20 +89,19 @@ def rows_above(queries: Vectors, index: Vectors, floor: NDArray[np.float64], dev
     return Shortlist(positions, counts, np.full(len(found), -np.inf), np.zeros(len(found)))
 
 
-def _shortlist(positions: NDArray[np.int64], cut: NDArray, queries: NDArray[np.float32], largest: float) -> Shortlist:
+def _shortlist(positions: NDArray[np.int64], cut: NDArray, error: NDArray[np.float64]) -> Shortlist:
     counts = np.full(len(positions), positions.shape[1], np.int64)
-    error = product_error(queries.shape[1]) * _norms(queries) * largest
-    return Shortlist(positions.astype(np.int32), counts, cut.astype(np.float64), error)
+    return Shortlist(np.sort(positions.astype(np.int32), axis=1), counts, cut.astype(np.float64), error)
+
+
+def _factors(vectors: Vectors) -> Factors:
+    return Factors(torch.from_numpy(np.asarray(vectors)).float(), np.ones(len(vectors), np.float32))
 
 
 def _blocks(index: Vectors) -> Iterator[tuple[int, int]]:
     """Yield the first row and the one after the last of each block of the index."""
     rows = max(1, NUMBERS // index.shape[1])
     return ((start, min(start + rows, len(index))) for start in range(0, len(index), rows))
-
-
-def _norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64, casting="same_kind"))
 
 
 def _on_device(vectors: Vectors, device: torch.device) -> torch.Tensor:

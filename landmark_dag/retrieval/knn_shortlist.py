@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from llvmlite import binding, ir
 from numba import types
-from numba.extending import overload
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
@@ -17,7 +19,7 @@ Vectors = NDArray[np.float16] | NDArray[np.float32]
 class Shortlist:
     """Index rows that may be among each query's nearest, and a bound on all others.
 
-    Of `positions` int32 (q, c) the first `counts` int64 (q,) of each row count, in any order. No other index row has
+    Of `positions` int32 (q, c) the first `counts` int64 (q,) of each row count, ascending. No other index row has
     a similarity above `cut` + `error`, both float64 (q,); the cut is -inf where there is no other row.
     """
 
@@ -27,11 +29,24 @@ class Shortlist:
     error: NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Lengths:
+    """The length of each query, float64 (q,), and that of the longest index vector."""
+
+    queries: NDArray[np.float64]
+    longest: float
+
+    @property
+    def products(self) -> NDArray[np.float64]:
+        """Return the most that an inner product of each query may be."""
+        return self.queries * self.longest
+
+
 def in_threads(
-    pool: ThreadPoolExecutor, threads: int, count: int, function: Callable[..., None], *arguments: object
+    pool: ThreadPoolExecutor, parts: int, count: int, function: Callable[..., None], *arguments: object
 ) -> None:
-    """Call `function(first, last, *arguments)` on `threads` parts of range(count) at once."""
-    bounds = np.linspace(0, count, threads + 1).astype(int).tolist()
+    """Call `function(first, last, *arguments)` on `parts` even parts of range(count), as many at once as `pool` has."""
+    bounds = np.linspace(0, count, parts + 1).astype(int).tolist()
     calls = [pool.submit(function, *part, *arguments) for part in itertools.pairwise(bounds)]
     for call in calls:
         call.result()
@@ -51,6 +66,8 @@ def number(value: np.uint16 | np.float32) -> float:
 def _compile_number(value):  # type: ignore[no-untyped-def]
     if not isinstance(value, types.Integer):
         return lambda value: value
+    if binding.get_host_cpu_features().get("f16c"):
+        return lambda value: _half(value)  # type: ignore[call-arg]
 
     def from_bits(value):  # type: ignore[no-untyped-def]
         # The bits moved into a float32's places are the number times 2^-112, subnormal ones included.
@@ -60,3 +77,13 @@ def _compile_number(value):  # type: ignore[no-untyped-def]
         return np.uint32(sign | rest).view(np.float32) * np.float32(2.0**112)
 
     return from_bits
+
+
+@intrinsic
+def _half(typing: Any, bits: Any) -> Any:
+    """Convert the bits of a float16 by the processor's own instruction, many at once."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fpext(builder.bitcast(arguments[0], ir.HalfType()), ir.FloatType())
+
+    return types.float32(types.uint16), generate

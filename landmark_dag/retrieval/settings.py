@@ -56,7 +56,9 @@ class NeighbourSettings:
     alpha: Annotated[float, "expansion: a neighbour weighs similarity to this power"] = 3.0
     expanded_by: Annotated[int, "expansion: nearest index photos added to a vector"] = 10
     backend: Annotated[
-        Literal["auto", "integer", "faiss", "torch"], "exact: what shortlists; auto takes the fastest", Only.SPEED
+        Literal["auto", "integer", "float", "faiss", "torch"],
+        "exact: what shortlists; auto takes the fastest",
+        Only.SPEED,
     ] = "auto"
 
     def __post_init__(self) -> None:

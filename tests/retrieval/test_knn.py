@@ -7,10 +7,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval import knn, knn_float, knn_integer
+from landmark_dag.retrieval import knn, knn_float, knn_integer, knn_tiles
 from landmark_dag.retrieval.knn import Backend, nearest
+from landmark_dag.retrieval.knn_exact import lengths
+from landmark_dag.retrieval.knn_shortlist import Lengths
 
-BACKENDS: tuple[Backend, ...] = ("integer", "faiss", "torch")
+BACKENDS: tuple[Backend, ...] = ("integer", "float", "faiss", "torch")
 
 
 @pytest.fixture(autouse=True)
@@ -24,8 +26,8 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knn, "_MOST_QUERIES", 5)
     monkeypatch.setattr(knn, "_UNPROVEN_QUERIES", 2)
     monkeypatch.setattr(knn_integer, "NUMBERS", 60 * 3)
-    monkeypatch.setattr(knn_integer, "_TILE_QUERIES", 4)
-    monkeypatch.setattr(knn_integer, "_TILE_INDEX", 40)
+    monkeypatch.setattr(knn_tiles, "_TILE_QUERIES", 4)
+    monkeypatch.setattr(knn_tiles, "_TILE_INDEX", 40)
     monkeypatch.setattr(knn_float, "NUMBERS", 60 * 3)
 
 
@@ -82,8 +84,8 @@ def test_unit_vectors_are_ranked_exactly_by_every_backend_whatever_the_blocks(
     for module, name, size in (
         (knn, "_MOST_QUERIES", 27),
         (knn_integer, "NUMBERS", 160_000),
-        (knn_integer, "_TILE_QUERIES", 10),
-        (knn_integer, "_TILE_INDEX", 700),
+        (knn_tiles, "_TILE_QUERIES", 10),
+        (knn_tiles, "_TILE_INDEX", 700),
         (knn_float, "NUMBERS", 160_000),
     ):
         monkeypatch.setattr(module, name, size)
@@ -130,10 +132,12 @@ def test_no_row_outside_a_shortlist_exceeds_its_bound(small_blocks: None, n: int
     k = min(k, n)
     index, queries = unit_vectors(n, 24, seed), unit_vectors(4, 24, seed + 1)
     exact = queries.astype(np.float64) @ index.astype(np.float64).T
+    norms = Lengths(lengths(queries, "query"), float(lengths(index, "index").max()))
     for shortlist in (
-        knn_integer.shortlist_by_integers(queries, index, k),
-        knn_float.shortlist_by_faiss(queries, index, k),
-        knn_float.shortlist_by_torch(queries, index, k, torch.device("cpu")),
+        knn_integer.shortlist_by_integers(queries, index, k, norms),
+        knn_float.shortlist_by_floats(queries, index, k, norms),
+        knn_float.shortlist_by_faiss(queries, index, k, norms),
+        knn_float.shortlist_by_torch(queries, index, k, norms, torch.device("cpu")),
     ):
         for row in range(4):
             inside = shortlist.positions[row, : shortlist.counts[row]]

@@ -1,0 +1,220 @@
+"""A shortlist on a CPU from tiles of products that stay in a core's cache.
+
+Every query keeps the scores above its cut. When its places are full, the cut rises to somewhat under the k-th best
+score so far, and what is under it goes.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+from numpy.typing import NDArray
+
+from landmark_dag.retrieval.knn_shortlist import Shortlist, in_threads
+
+_TILE_QUERIES, _TILE_INDEX = 512, 512
+_MARGIN = 1.1
+"""Rows are kept from this many errors under the k-th best score; one is what the proof needs, about."""
+
+_STEP, _LANES = 64, 16
+_BINS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """Vectors to multiply: `values` int8 or float32 (n, d) times `scales` float32 (n,)."""
+
+    values: torch.Tensor
+    scales: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Index rows from position `start` on; `error` float64 (q,) bounds that of any score so far, of each query."""
+
+    start: int
+    rows: Factors
+    error: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """Scores and ascending positions kept for each query (q, places), how many, and the cut: none above it was dropped.
+
+    A score is the product of values times the index row's scale; the query's scale comes last.
+    """
+
+    scores: NDArray[np.float32]
+    positions: NDArray[np.int32]
+    counts: NDArray[np.int64]
+    cuts: NDArray[np.float32]
+
+    def of(self, queries: slice) -> tuple[NDArray, ...]:
+        """Return all four for some queries, for compiled code."""
+        return self.scores[queries], self.positions[queries], self.counts[queries], self.cuts[queries]
+
+
+def places(k: int) -> int:
+    """Return how many candidates a query may have at a time, each of 8 bytes."""
+    return (4 * k + 512) // _LANES * _LANES
+
+
+def shortlist_by_tiles(
+    queries: Factors, blocks: Iterable[Block], k: int, pool: ThreadPoolExecutor, threads: int
+) -> Shortlist:
+    """Return the shortlist of the `k` nearest rows of all blocks, which are at least k, of each query."""
+    count = len(queries.values)
+    shape = count, places(k)
+    scores, positions = np.empty(shape, np.float32), np.empty(shape, np.int32)
+    found = _Candidates(scores, positions, np.zeros(count, np.int64), np.full(count, -np.inf, np.float32))
+    rows, error, margin = 0, np.zeros(count), np.zeros(count, np.float32)
+    for block in blocks:
+        error = block.error
+        np.divide(_MARGIN * error, queries.scales, out=margin, where=queries.scales > 0, casting="same_kind")
+        in_threads(pool, threads, count, _search, queries, block, k, margin, found)
+        rows = block.start + len(block.rows.values)
+    in_threads(pool, threads, count, _compact, k, margin, *found.of(slice(None)))
+    cut = np.full(count, -np.inf)
+    np.multiply(found.cuts, queries.scales, out=cut, where=found.counts < rows, dtype=np.float64)
+    return Shortlist(positions[:, : found.counts.max(initial=1)], found.counts, cut, error)
+
+
+def _search(
+    first: int, last: int, queries: Factors, block: Block, k: int, margin: NDArray[np.float32], found: _Candidates
+) -> None:
+    """Add to the candidates of queries `first` to `last` those of a block."""
+    values, scales = block.rows.values, block.rows.scales
+    whole = values.dtype == torch.int8
+    multiply = torch._int_mm if whole else torch.mm
+    tile = torch.empty(_TILE_QUERIES * _TILE_INDEX, dtype=torch.int32 if whole else torch.float32)
+    for q in range(first, last, _TILE_QUERIES):
+        some = slice(q, min(q + _TILE_QUERIES, last))
+        factors = queries.values[some]
+        for x in range(0, len(values), _TILE_INDEX):
+            part = values[x : x + _TILE_INDEX]
+            product = tile[: len(factors) * len(part)].view(len(factors), len(part))
+            multiply(factors, part.T, out=product)
+            of_part = scales[x : x + _TILE_INDEX]
+            _scan(product.numpy(), of_part, block.start + x, k, margin[some], *found.of(some))
+
+
+@intrinsic
+def _keep(
+    typing: Any, cut: Any, some_scores: Any, some_positions: Any, start: Any, scores: Any, positions: Any, count: Any
+) -> Any:
+    """Write those of 16 scores from `start` on that exceed the cut, and their positions, to the places from `count` on.
+
+    All 16 places are written, the first ones with what is kept. Returns the new count. Compiled code that branches on
+    every score takes twice as long.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        cut, *_, count = arguments
+        start = arguments[3]
+        above, kept = None, None
+        for source, target in ((1, 4), (2, 5)):
+            lanes = ir.VectorType(context.get_data_type(signature.args[source].dtype), _LANES)
+            read, write = (
+                builder.bitcast(
+                    builder.gep(make_array(signature.args[at])(context, builder, arguments[at]).data, [place]),
+                    lanes.as_pointer(),
+                )
+                for at, place in ((source, start), (target, count))
+            )
+            values = builder.load(read, align=4)
+            if above is None:
+                above = builder.fcmp_ordered(">", values, _splat(builder, cut, lanes))
+                kept = builder.ctpop(builder.bitcast(above, ir.IntType(_LANES)))
+            suffix = "f32" if source == 1 else "i32"
+            compress = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(lanes, [lanes, above.type, lanes]),
+                f"llvm.experimental.vector.compress.v{_LANES}{suffix}",
+            )
+            builder.store(builder.call(compress, [values, above, ir.Constant(lanes, ir.Undefined)]), write, align=4)
+        return builder.add(count, builder.zext(kept, count.type))
+
+    return types.int64(cut, some_scores, some_positions, types.int64, scores, positions, types.int64), generate
+
+
+def _splat(builder: Any, value: Any, lanes: Any) -> Any:
+    """Return a vector of one value."""
+    nothing, first = ir.Constant(lanes, ir.Undefined), ir.Constant(ir.IntType(32), 0)
+    return builder.shuffle_vector(
+        builder.insert_element(nothing, value, first), nothing, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), None)
+    )
+
+
+@njit(cache=True, nogil=True)
+def _scan(product, scales, first_position, k, margin, scores, positions, counts, cuts):  # type: ignore[no-untyped-def]
+    """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full."""
+    some_scores, some_positions = np.empty(_STEP, np.float32), np.empty(_STEP, np.int32)
+    histogram = np.empty(_BINS, np.int64)
+    for row in range(product.shape[0]):
+        count, cut = counts[row], cuts[row]
+        for start in range(0, product.shape[1], _STEP):
+            if count + _STEP > scores.shape[1]:
+                most = 3 * scores.shape[1] // 4
+                count, cut = _raise_cut(k, margin[row], scores[row], positions[row], count, most, cut, histogram)
+            columns = min(_STEP, product.shape[1] - start)
+            some_scores[columns:] = -np.inf
+            for column in range(columns):
+                some_scores[column] = np.float32(product[row, start + column]) * scales[start + column]
+                some_positions[column] = first_position + start + column
+            for lane in range(0, _STEP, _LANES):
+                count = _keep(cut, some_scores, some_positions, lane, scores[row], positions[row], count)  # type: ignore[call-arg]
+        counts[row], cuts[row] = count, cut
+
+
+@njit(cache=True, nogil=True)
+def _compact(first, last, k, margin, scores, positions, counts, cuts):  # type: ignore[no-untyped-def]
+    """Raise the cut of every row to its last place."""
+    histogram = np.empty(_BINS, np.int64)
+    for row in range(first, last):
+        if counts[row] > k:
+            counts[row], cuts[row] = _raise_cut(
+                k, margin[row], scores[row], positions[row], counts[row], counts[row], cuts[row], histogram
+            )
+
+
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _raise_cut(k, margin, scores, positions, count, most, cut, histogram):  # type: ignore[no-untyped-def]
+    """Raise a row's cut to `margin` under its k-th score, or until `most` are above it; drop what is under it.
+
+    The k-th score is told by the lower end of its bin of the histogram. Returns the new count and cut.
+    """
+    low, high = scores[0], scores[0]
+    for place in range(count):
+        low, high = min(low, scores[place]), max(high, scores[place])
+    if high > low:
+        steps = np.float32(_BINS - 0.5) / (high - low)
+        histogram[:] = 0
+        for place in range(count):
+            histogram[max(0, min(int((scores[place] - low) * steps), _BINS - 1))] += 1
+        above, end = 0, _BINS
+        while above < k:
+            end -= 1
+            above += histogram[end]
+        kth = low + np.float32(end) / steps
+        while end > 0 and above + histogram[end - 1] <= most:
+            end -= 1
+            above += histogram[end]
+        cut = max(cut, kth - margin)
+        if end > 0:
+            cut = max(cut, low + np.float32(end) / steps)
+        scores[count : -(-count // _LANES) * _LANES] = -np.inf
+        kept = 0
+        for place in range(0, count, _LANES):
+            kept = _keep(cut, scores, positions, place, scores, positions, kept)  # type: ignore[call-arg]
+        count = kept
+    for place in range(most, count):
+        cut = max(cut, scores[place])
+    return min(count, most), cut
