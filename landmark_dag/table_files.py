@@ -8,6 +8,9 @@ from landmark_dag.errors import InputError
 from landmark_dag.files import replacing
 from landmark_dag.tables import Column, Table
 
+POLARS_FAULTS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""What polars raises for a file that is not what it should be: on odd quotes its CSV reader panics."""
+
 LONGEST_LINE = 64 * 2**20
 """Bytes from which a line of a CSV file is taken for something else than a row."""
 
@@ -92,7 +95,7 @@ def _read(path: Path) -> pl.DataFrame:
         return pl.read_csv(path, infer_schema=False)
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty; its first line must be a header.") from error
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except POLARS_FAULTS as error:
         problem = str(error).splitlines()[0]
         raise InputError(f"{path} cannot be read as {extension[1:].upper()}: {problem}") from error
 

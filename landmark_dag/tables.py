@@ -311,11 +311,11 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
     try:
         metadata = pl.read_parquet_metadata(path)
         frame = pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise InputError(f"{path} cannot be read as the table {table.name}: {error}") from error
     if metadata.get(_FORMAT_KEY) != str(FORMAT_VERSION):
         raise InputError(
             f"{path} has format version {metadata.get(_FORMAT_KEY)}, this release reads {FORMAT_VERSION}; "
-            "materialize it again."
+            "run `landmark-dag run` on the home again, which makes it anew."
         )
     return table.conform(frame, str(path))

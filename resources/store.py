@@ -7,18 +7,17 @@ from pathlib import Path
 
 import dagster as dg
 import polars as pl
-import pyarrow as pa
 from pydantic import Field
 
 from landmark_dag.errors import InputError
 from landmark_dag.files import replacing
 from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings
+from landmark_dag.stored_version import not_readable, stored_version
 from landmark_dag.tables import Table, read_table
 
 WHOLE = ""
 """The one shard of an asset that is not partitioned."""
 
-_VERSION_KEY = "landmark_dag.version"
 _SUFFIXES = {
     "embeddings": ".arrow",
     "bootstrap_embeddings": ".arrow",
@@ -100,22 +99,14 @@ class Store(dg.ConfigurableResource):
         return Path(self.root) / self.read_record("trained_model")["folder"]
 
     def version(self, path: Path) -> str | None:
-        """Return the data version that the file at `path` carries; None where there is no file."""
-        if not path.exists():
-            return None
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))["version"]
-        if path.suffix == ".arrow":
-            with pa.memory_map(str(path)) as source:
-                metadata = pa.ipc.open_file(source).schema.metadata or {}
-            return metadata.get(_VERSION_KEY.encode(), b"").decode() or None
-        return pl.read_parquet_metadata(path).get(_VERSION_KEY)
+        """Return the data version that the file at `path` carries; see stored_version."""
+        return stored_version(path)
 
     def input_version(self, asset: str, shard: str = WHOLE) -> str:
         """Return the version of an input; raises InputError, naming asset and shard, when it is not there."""
-        version = self.version(self.path(asset, shard))
+        version = self.version(path := self.path(asset, shard))
         if version is None:
-            raise InputError(_not_materialized(asset, shard))
+            raise not_readable(path) if path.exists() else InputError(_not_materialized(asset, shard))
         return version
 
 

@@ -222,9 +222,14 @@ def read_local_features(path: Path) -> JoinedFeatures:
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         if (reader.schema.metadata or {}).get(_FORMAT_KEY) != FORMAT:
-            raise InputError(f"{path} is not a file of local features of this version; make it again.")
+            raise InputError(
+                f"{path} is not a file of local features of format {FORMAT.decode()}; run `landmark-dag run` on the "
+                "home again, which makes it anew."
+            )
         return JoinedFeatures([_chunk(reader.get_batch(number)) for number in range(reader.num_record_batches)])
-    except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, pa.ArrowException, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as local features: {error}") from error
 
 

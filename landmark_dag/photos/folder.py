@@ -13,6 +13,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.files import replacing
 from landmark_dag.photos.reading import PHOTO_SUFFIXES
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
+from landmark_dag.table_files import POLARS_FAULTS
 from landmark_dag.tables import FORMAT_VERSION, LABELS
 
 _FORMAT_KEY = "landmark_dag.format"
@@ -191,7 +192,7 @@ def _read_memory(file: Path) -> pl.DataFrame:
     try:
         version = pl.read_parquet_metadata(file).get(_FORMAT_KEY)
         remembered = pl.read_parquet(file, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except POLARS_FAULTS as error:
         raise InputError(f"{file}, which remembers the shards, is broken ({error}); restore or delete it.") from error
     if version != str(FORMAT_VERSION) or remembered.schema != _REMEMBERED:
         raise InputError(

@@ -1,6 +1,7 @@
 """The Google Landmarks Dataset v2 (version 2.1) as photo source: TARs fetched, checked and indexed."""
 
 import hashlib
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from landmark_dag.photos.gldv2_metadata import read_labels
 from landmark_dag.photos.settings import Gldv2Settings
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
 from landmark_dag.photos.tar_index import index_tar
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,10 @@ class Gldv2Source(PhotoSource):
         return [key for key in self._tars_of(split) if not chosen or f"{split}/{key}" in chosen]
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
-        """Return the shard's photos sorted by image id, after fetching those of its TARs that are missing."""
+        """Return the shard's photos sorted by image id, after fetching those of its TARs that are missing.
+
+        Of several photos of one id that of the first TAR is taken, with a warning.
+        """
         names = self._names(split, shard)
         with ThreadPoolExecutor(max_workers=self.settings.download.connections) as pool:
             tars = list(pool.map(self._tar, names))
@@ -52,7 +58,7 @@ class Gldv2Source(PhotoSource):
             for location in index_tar(tar):
                 twin = found.setdefault(location.image_id, location)
                 if twin is not location:
-                    raise InputError(f"{twin.path} and {tar} both hold a photo {location.image_id!r}; drop one TAR.")
+                    _log.warning("%s: passed over %.100r, which %s holds too", tar, location.image_id, twin.path)
         return sorted(found.values(), key=lambda location: location.image_id)
 
     def version(self, split: str, shard: str) -> str:

@@ -6,6 +6,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.table_files import POLARS_FAULTS
 from landmark_dag.tables import LABELS
 
 _CATEGORIES = {"landmark_id": pl.Int64(), "category": pl.String()}
@@ -82,7 +83,7 @@ def _read_csv(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
     """Return the named columns of a CSV file, none of whose values may be missing."""
     try:
         frame = pl.read_csv(path, columns=list(columns), schema_overrides=columns)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except POLARS_FAULTS as error:
         told = str(error).split("\n", 1)[0]
         raise InputError(f"{path} must be a CSV file with the columns {', '.join(columns)}: {told}") from error
     for name in columns:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,9 @@ MIN_SIDE: Final = 16
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 _MAX_SCANNED_PIXELS: Final = 20 * MAX_PIXELS
+_LARGE_PIXELS: Final = 1 << 25
+_one_large_photo: Final = threading.Lock()
+_STRIP_PIXELS: Final = 1 << 22
 _UPRIGHT: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,6 +42,9 @@ _EXIF_ORIENTATION: Final = 0x0112
 
 # Pillow warns of photos that it reads all the same: panoramas of half MAX_PIXELS, odd EXIF blocks.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# Blocks beyond the largest that malloc keeps to itself (32 MiB): a large photo's memory goes back, whatever the thread.
+Image.core.set_block_size(1 << 26)
 
 
 class UnreadablePhoto(InputError):
@@ -81,7 +88,8 @@ def decode_photo(data: bytes, *, smallest_side: int | None = None, long_side: in
     brightest value.
 
     Raises UnreadablePhoto with the reason for anything that is not a whole photo of at least MIN_SIDE
-    pixels a side and at most MAX_PIXELS pixels.
+    pixels a side and at most MAX_PIXELS pixels. A process decodes one photo of more than 2**25 pixels at a time,
+    in at most 3.5 GB of memory (a WebP's decoder alone takes 12 bytes a pixel).
     """
     with _opened(data) as image:
         _reduce(image, smallest_side, long_side)
@@ -131,11 +139,21 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadablePhoto("the file is empty")
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with contextlib.ExitStack() as held:
+            webp = _webp_pixels(data)  # a WebP's decoder takes its memory when it is opened
+            if webp > MAX_PIXELS:
+                raise UnreadablePhoto(f"decompression bomb: {webp} pixels")
+            if webp > _LARGE_PIXELS:
+                held.enter_context(_one_large_photo)
+            image = held.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
             _check_extent(image, data)
+            if not webp and image.width * image.height > _LARGE_PIXELS:
+                held.enter_context(_one_large_photo)
             yield image
-    except (UnreadablePhoto, MemoryError):
+    except UnreadablePhoto:
         raise
+    except MemoryError:  # machines lend what is asked for in reason: the photo asks beyond it
+        raise UnreadablePhoto("the photo asks for more memory than there is") from None
     except Image.UnidentifiedImageError:
         raise UnreadablePhoto(_why_unidentified(data)) from None
     except Image.DecompressionBombError as error:
@@ -144,6 +162,19 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
         told = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in told.lower() or _ends_early(data) else "broken"
         raise UnreadablePhoto(f"the photo is {kind}: {told}") from None
+
+
+def _webp_pixels(data: bytes) -> int:
+    """Return how many pixels a WebP's header announces (RFC 9649); 0 for what is no WebP."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return 0
+    kind, header = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return (1 + int.from_bytes(header[4:7], "little")) * (1 + int.from_bytes(header[7:10], "little"))
+    if kind == b"VP8L":
+        sides = int.from_bytes(header[1:5], "little")
+        return (1 + (sides & 0x3FFF)) * (1 + (sides >> 14 & 0x3FFF))
+    return (int.from_bytes(header[6:8], "little") & 0x3FFF) * (int.from_bytes(header[8:10], "little") & 0x3FFF)
 
 
 def _check_extent(image: Image.Image, data: bytes) -> None:
@@ -192,24 +223,50 @@ def _ceil(pixels: float) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Bring any colour mode to 8-bit RGB."""
+    """Bring any colour mode to 8-bit RGB, strip by strip, so that no other copy of a large photo is made."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
-    if image.has_transparency_data:
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
-    return image.convert("RGB")
+    extent = _extent(image) if image.mode in ("I", "F") else (0.0, 0.0)
+    rgb = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgb.paste(_strip_to_rgb(strip, extent), (0, top))
+    return rgb
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    """Map grey values of any range linearly to uint8 0..255; values that are not finite become 0."""
-    finite = np.where(np.isfinite(values), values, 0).astype(np.float64)
-    lowest, highest = finite.min(), finite.max()
-    return ((finite - lowest) * (255 / (highest - lowest or 1))).astype(np.uint8)
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield the image in strips of rows, each with its first row."""
+    rows = max(1, _STRIP_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
+def _strip_to_rgb(strip: Image.Image, extent: tuple[float, float]) -> Image.Image:
+    """Bring a strip to RGB; `extent` is the darkest and brightest value of the whole photo, for 32-bit grey."""
+    if strip.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8)).convert("RGB")
+    if strip.mode in ("I", "F"):
+        return Image.fromarray(_stretched(_finite(strip), *extent)).convert("RGB")
+    if strip.has_transparency_data:
+        white = Image.new("RGBA", strip.size, "white")
+        return Image.alpha_composite(white, strip.convert("RGBA")).convert("RGB")
+    return strip.convert("RGB")
+
+
+def _finite(image: Image.Image) -> np.ndarray:
+    """Return grey values as float64; those that are not finite are 0."""
+    values = np.asarray(image)
+    return np.where(np.isfinite(values), values, 0).astype(np.float64)
+
+
+def _extent(image: Image.Image) -> tuple[float, float]:
+    """Return the smallest and largest grey value."""
+    extents = [(values.min(), values.max()) for _, strip in _strips(image) if (values := _finite(strip)).size]
+    return float(min(low for low, _ in extents)), float(max(high for _, high in extents))
+
+
+def _stretched(values: np.ndarray, lowest: float, highest: float) -> np.ndarray:
+    """Map grey values of any range linearly to uint8 0..255."""
+    return ((values - lowest) * (255 / (highest - lowest or 1))).astype(np.uint8)
 
 
 def _shrunk(image: Image.Image, long_side: int) -> Image.Image:

@@ -18,30 +18,48 @@ def index_tar(path: Path) -> list[PhotoLocation]:
     """Return where the photos of a TAR lie, in the order of the file; the image id is the member's stem.
 
     Only headers are read. Members that are no photo by their ending are passed over; links, devices, sparse
-    files and members whose name is absolute or leads upwards are passed over with a warning.
+    files, members whose name is absolute, leads upwards or is not UTF-8, and further photos of an id are passed
+    over with a warning. Where a TAR is damaged or ends too early, what follows the last whole photo is listed as
+    one photo more, named so, which is found unreadable when it is read.
 
-    Raises InputError when the file is not a TAR, ends too early, holds no photo, or holds two of one id.
+    Raises InputError when the file is not a TAR or holds no photo.
     """
     found: dict[str, PhotoLocation] = {}
-    refused = []
+    odd: list[str] = []
     size = path.stat().st_size
-    for member in _members(path):
-        name = PurePosixPath(member.name)
-        if member.isdir() or name.suffix.lower() not in PHOTO_SUFFIXES or name.name.startswith("."):
-            continue
-        if not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts:
-            refused.append(member.name)
-            continue
-        if member.offset_data + member.size > size:
-            raise InputError(f"{path} ends within its member {member.name}; fetch it again.")
-        if name.stem in found:
-            raise InputError(f"{path} holds two photos of the image id {name.stem!r}; their TAR must be made anew.")
-        found[name.stem] = PhotoLocation(name.stem, str(path), member.offset_data, member.size)
-    if refused:
-        _log.warning("%s: passed over %d odd members, the first is %r", path, len(refused), refused[0])
+    end = 0
+    try:
+        for member in _members(path):
+            name = PurePosixPath(member.name)
+            if member.isdir() or name.suffix.lower() not in PHOTO_SUFFIXES or name.name.startswith("."):
+                continue
+            if _is_odd(member, name) or name.stem in found:
+                odd.append(member.name)
+                continue
+            if member.offset_data + member.size > size:
+                raise InputError(f"{path} ends within its member {member.name[:100]!r}; fetch it again.")
+            found[name.stem] = PhotoLocation(name.stem, str(path), member.offset_data, member.size)
+            end = member.offset_data + member.size
+    except InputError as error:
+        if not found:
+            raise
+        _log.warning("%s", error)
+        rest = f"{path.name} broken from byte {end}"
+        found[rest] = PhotoLocation(rest, str(path), end, size - end + 1)
+    if odd:
+        _log.warning("%s: passed over %d odd members, the first is %.100r", path, len(odd), odd[0])
     if not found:
         raise InputError(f"{path} holds no photo; check that it is one of the dataset's TARs.")
     return list(found.values())
+
+
+def _is_odd(member: tarfile.TarInfo, name: PurePosixPath) -> bool:
+    """Tell a member that is no plain file inside the TAR, or whose name no table can hold."""
+    try:
+        member.name.encode()
+    except UnicodeEncodeError:
+        return True
+    return not member.isreg() or member.issparse() or name.is_absolute() or ".." in name.parts
 
 
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:
@@ -49,7 +67,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
     try:
         with (
             _HeaderReader(path) as file,
-            tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="strict") as tar,
+            tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar,
         ):
             for member in tar:
                 if member.size < 0:
@@ -57,7 +75,7 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
                 yield member
             if file.last_read != bytes(tarfile.BLOCKSIZE):
                 raise tarfile.ReadError(f"no header and no end mark at byte {tar.offset}")
-    except (tarfile.TarError, UnicodeDecodeError, OverflowError) as error:
+    except (tarfile.TarError, UnicodeError, OverflowError) as error:
         raise InputError(f"{path} is not a whole TAR: {error}; fetch it again.") from error
 
 

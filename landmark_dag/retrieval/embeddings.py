@@ -61,12 +61,17 @@ def read_embeddings(path: Path) -> Embeddings:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         metadata = reader.schema.metadata or {}
         if metadata.get(_FORMAT_KEY) != FORMAT or reader.num_record_batches != 1:
-            raise InputError(f"{path} is not an embeddings file of this version; make it again.")
+            raise InputError(
+                f"{path} is not an embeddings file of format {FORMAT.decode()}; run `landmark-dag run` on the home "
+                "again, which makes it anew."
+            )
         batch = reader.get_batch(0)
         column = batch.column("vector")
         vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, column.type.list_size)
         return Embeddings(batch.column("image_id").to_pylist(), vectors, metadata[_MODEL_KEY].decode())
-    except (OSError, pa.ArrowException, KeyError, AttributeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, pa.ArrowException, KeyError, AttributeError) as error:
         raise InputError(f"{path} cannot be read as embeddings: {error}") from error
 
 

@@ -92,7 +92,9 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no trained model: {error}; train it again.") from error
     if not isinstance(config, dict) or config.get("format") != FORMAT:
-        raise InputError(f"{folder / CONFIG_FILE} is not a model of format {FORMAT}; train it again.")
+        raise InputError(
+            f"{folder / CONFIG_FILE} is not a model of format {FORMAT}; delete the folder and train it again."
+        )
     try:
         settings = NetworkSettings(**config["network"])
         network = build_network(settings, seed=0)

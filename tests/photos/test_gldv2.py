@@ -186,10 +186,13 @@ def test_a_tar_that_is_missing_is_named(server: BucketServer, tmp_path: Path) ->
             source(base, tmp_path / "cache").locations("index", "001-001")
 
 
-def test_one_id_in_two_tars_of_a_shard_is_an_error(server: BucketServer, tmp_path: Path) -> None:
+def test_of_one_id_in_two_tars_of_a_shard_the_first_is_taken_with_a_warning(
+    server: BucketServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_tar(server.root, "train/images_001.tar", {"x/0000000000001e10.jpg": jpeg(7)})
-    with pytest.raises(InputError, match=r"images_000\.tar and .*images_001\.tar both hold a photo '0000000000001e10'"):
-        source(server.url, tmp_path).locations("train", "000-001")
+    found = source(server.url, tmp_path).locations("train", "000-001")
+    assert [Path(one.path).name for one in found if one.image_id == "0000000000001e10"] == ["images_000.tar"]
+    assert "passed over '0000000000001e10'" in caplog.text
 
 
 def test_two_base_urls_share_no_cache(server: BucketServer, tmp_path: Path) -> None:

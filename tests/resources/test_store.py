@@ -29,6 +29,7 @@ def test_each_kind_of_file_carries_its_version(store: Store) -> None:
     write_table(store.path("train/labels"), LABELS, LABEL, "v1")
     vectors = np.ones((1, 4), dtype=np.float16) / 2
     write_embeddings(store.path("index/embeddings", "0000"), Embeddings(["a"], vectors, "model"), "v2")
+    store.path("gallery").with_suffix(".html").write_text("page")
     store.write_record(store.path("gallery"), "v3", {"file": "gallery.html"})
     assert store.input_version("train/labels") == "v1"
     assert store.input_version("index/embeddings", "0000") == "v2"

@@ -79,7 +79,7 @@ def test_an_arrow_file_of_another_layout_is_refused(tmp_path: Path) -> None:
     table = pa.table({"image_id": ["a"]})
     with pa.ipc.new_file(str(tmp_path / "a.arrow"), table.schema) as writer:
         writer.write_table(table)
-    with pytest.raises(InputError, match="not an embeddings file of this version"):
+    with pytest.raises(InputError, match="not an embeddings file of format 1"):
         read_embeddings(tmp_path / "a.arrow")
 
 
