@@ -29,6 +29,7 @@ _SHOWN = 20
 """Sentences that a check shows at most."""
 
 Problems = Callable[[dg.AssetCheckExecutionContext, Store], list[str]]
+ShardProblems = Callable[[str], Sequence[str]]
 
 
 def _check(
@@ -65,15 +66,19 @@ def _stored(context: dg.AssetCheckExecutionContext, store: Store, asset: str, sp
 
 
 def _shard_by_shard(
-    asset: str, split: str, problems: Callable[[dg.AssetCheckExecutionContext, Store, str], Sequence[str]]
+    asset: str, split: str, problems: Callable[[dg.AssetCheckExecutionContext, Store], ShardProblems]
 ) -> Problems:
-    """Return the problems of every stored shard of `asset`, each sentence led by its shard."""
+    """Return the problems of every stored shard of `asset`, each sentence led by its shard.
+
+    `problems` reads once what all shards are held against, and returns what finds those of one shard.
+    """
 
     def of_all(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
+        of_shard = problems(context, store)
         return [
             f"Shard {shard}: {sentence}"
             for shard in _stored(context, store, asset, split)
-            for sentence in problems(context, store, shard)
+            for sentence in of_shard(shard)
         ]
 
     return of_all
@@ -118,15 +123,19 @@ train_labels_fit_photos = _check(
 
 
 def _embeddings(split: str) -> dg.AssetChecksDefinition:
-    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
+    def problems(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblems:
         from landmark_dag.retrieval.embeddings import read_embeddings
 
         model = last_metadata(context.instance, dg.AssetKey("trained_model"), "").get("model")
-        embeddings = read_embeddings(store.path(f"{split}/embeddings", shard))
-        expected = str(model.value) if model else embeddings.model
-        named = expected if expected in embeddings.model else embeddings.model
-        manifest = store.read(f"{split}/photos", MANIFEST, shard)
-        return embedding_problems(embeddings.image_ids, embeddings.vectors, named, manifest, expected)
+
+        def of_shard(shard: str) -> list[str]:
+            embeddings = read_embeddings(store.path(f"{split}/embeddings", shard))
+            expected = str(model.value) if model else embeddings.model
+            named = expected if expected in embeddings.model else embeddings.model
+            manifest = store.read(f"{split}/photos", MANIFEST, shard)
+            return embedding_problems(embeddings.image_ids, embeddings.vectors, named, manifest, expected)
+
+        return of_shard
 
     return _check(
         dg.AssetKey([split, "embeddings"]),
@@ -153,14 +162,15 @@ def _ids(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split
     return store.read_shards(f"{split}/photos", MANIFEST, shards)["image_id"]
 
 
-def _graph(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
-    neighbours = int(_reported(context, "knn_graph", shard, "neighbours", active_profile().neighbours.neighbours))
-    return graph_problems(
-        store.read("knn_graph", NEIGHBOURS, shard),
-        store.read("query/photos", MANIFEST, shard)["image_id"],
-        _ids(context, store, "index/embeddings", "index"),
-        neighbours,
-    )
+def _graph(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblems:
+    index_ids = _ids(context, store, "index/embeddings", "index")
+
+    def of_shard(shard: str) -> list[str]:
+        neighbours = int(_reported(context, "knn_graph", shard, "neighbours", active_profile().neighbours.neighbours))
+        query_ids = store.read("query/photos", MANIFEST, shard)["image_id"]
+        return graph_problems(store.read("knn_graph", NEIGHBOURS, shard), query_ids, index_ids, neighbours)
+
+    return of_shard
 
 
 knn_graph_sound = _check(
@@ -174,12 +184,14 @@ knn_graph_sound = _check(
 
 
 def _votes(split: str) -> dg.AssetChecksDefinition:
-    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
-        return vote_problems(
-            store.read(f"{split}/votes", VOTES, shard),
-            store.read(f"{split}/photos", MANIFEST, shard)["image_id"],
-            store.read("cleaned_dataset", CLEANED_DATASET)["landmark_id"].unique(),
-        )
+    def problems(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblems:
+        landmark_ids = store.read("cleaned_dataset", CLEANED_DATASET)["landmark_id"].unique()
+
+        def of_shard(shard: str) -> list[str]:
+            image_ids = store.read(f"{split}/photos", MANIFEST, shard)["image_id"]
+            return vote_problems(store.read(f"{split}/votes", VOTES, shard), image_ids, landmark_ids)
+
+        return of_shard
 
     return _check(
         dg.AssetKey([split, "votes"]),
@@ -197,14 +209,19 @@ index_votes_sound, query_votes_sound = _votes("index"), _votes("query")
 def _ranking(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.to_user_string()
 
-    def problems(context: dg.AssetCheckExecutionContext, store: Store, shard: str) -> list[str]:
-        return ranking_problems(
-            store.read(name, RANKING, shard),
-            store.read("query/photos", MANIFEST, shard)["image_id"],
-            _ids(context, store, "index/embeddings", "index"),
-            int(_reported(context, name, shard, "limit", active_profile().neighbours.neighbours)),
-            _reported(context, name, shard, "method", "insert") == "insert",
-        )
+    def problems(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblems:
+        index_ids = _ids(context, store, "index/embeddings", "index")
+
+        def of_shard(shard: str) -> list[str]:
+            return ranking_problems(
+                store.read(name, RANKING, shard),
+                store.read("query/photos", MANIFEST, shard)["image_id"],
+                index_ids,
+                int(_reported(context, name, shard, "limit", active_profile().neighbours.neighbours)),
+                _reported(context, name, shard, "method", "insert") == "insert",
+            )
+
+        return of_shard
 
     return _check(
         asset,

@@ -208,15 +208,20 @@ def _voters(split: str) -> dg.AssetsDefinition:
     def voters(
         context: dg.AssetExecutionContext, config: TrainNeighbourConfig, store: Store, accelerator: Accelerator
     ) -> dg.MaterializeResult:
-        from landmark_dag.retrieval.voters import voter_table
+        from landmark_dag.retrieval.knn_tables import VoterSearch
 
         settings = config.settings()
 
-        def compute(shard: str, path: Path, version: str) -> Metadata:
-            train = store.read_embeddings("train/embeddings", every_shard(context, "train"))
+        @functools.cache
+        def search() -> VoterSearch:
             cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
+            voting = set(cleaned["image_id"])
+            train = store.read_embeddings("train/embeddings", every_shard(context, "train"), voting)
+            return VoterSearch(train, cleaned, settings, accelerator.torch_device())
+
+        def compute(shard: str, path: Path, version: str) -> Metadata:
             photos = store.read_embeddings(f"{split}/embeddings", [shard])
-            table = voter_table(photos, train, cleaned, settings, accelerator.torch_device())
+            table = search().table(photos)
             write_table(path, VOTERS, table, version)
             return {"dagster/row_count": table.height, "photos": len(photos.image_ids)}
 
@@ -245,9 +250,12 @@ def _votes(split: str) -> dg.AssetsDefinition:
 
         settings = config.settings()
 
+        @functools.cache
+        def train_photos() -> int:
+            return store.read("cleaned_dataset", CLEANED_DATASET).height
+
         def compute(shard: str, path: Path, version: str) -> Metadata:
-            train_photos = store.read("cleaned_dataset", CLEANED_DATASET).height
-            table = votes_of(store.read(f"{split}/voters", VOTERS, shard), settings.k, train_photos)
+            table = votes_of(store.read(f"{split}/voters", VOTERS, shard), settings.k, train_photos())
             write_table(path, VOTES, table, version)
             return {"dagster/row_count": table.height, "mean confidence": table["confidence"].mean()}
 
@@ -273,12 +281,13 @@ def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
     """The sort-step: index photos with the query's landmark first, order otherwise unchanged."""
     from landmark_dag.retrieval import ranking as science
 
+    @functools.cache
+    def index_votes() -> Any:
+        return store.read_shards("index/votes", VOTES, every_shard(context, "index")).sort("image_id")
+
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        ranking = science.sorted_ranking(
-            store.read("knn_graph", NEIGHBOURS, shard),
-            store.read("query/votes", VOTES, shard),
-            store.read_shards("index/votes", VOTES, every_shard(context, "index")),
-        )
+        graph, votes = store.read("knn_graph", NEIGHBOURS, shard), store.read("query/votes", VOTES, shard)
+        ranking = science.sorted_ranking(graph, votes, index_votes())
         write_table(path, RANKING, ranking, version)
         return {"dagster/row_count": ranking.height, **_reasons(ranking)}
 
@@ -306,15 +315,18 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
     settings, soft = config.settings(), config.soft.settings()
     by_votes = settings.method in TAKES_VOTES
 
-    def compute(shard: str, path: Path, version: str) -> Metadata:
-        lists, index_shards = store.read("sorted_ranking", RANKING, shard), every_shard(context, "index")
+    def votes(split: str, shards: list[str]) -> Any:
         if by_votes:
-            queries = store.read("query/votes", VOTES, shard)
-            index = store.read_shards("index/votes", VOTES, index_shards)
-        else:
-            queries = method_votes(settings.method, store.read("query/voters", VOTERS, shard), soft)
-            index = method_votes(settings.method, store.read_shards("index/voters", VOTERS, index_shards), soft)
-        ranking = reranked(lists, queries, index, settings, soft)
+            return store.read_shards(f"{split}/votes", VOTES, shards).sort("image_id")
+        return method_votes(settings.method, store.read_shards(f"{split}/voters", VOTERS, shards), soft)
+
+    @functools.cache
+    def index_votes() -> Any:
+        return votes("index", every_shard(context, "index"))
+
+    def compute(shard: str, path: Path, version: str) -> Metadata:
+        lists = store.read("sorted_ranking", RANKING, shard)
+        ranking = reranked(lists, votes("query", [shard]), index_votes(), settings, soft)
         write_table(path, RANKING, ranking, version)
         asked = {"method": settings.method, "limit": settings.limit}
         return {"dagster/row_count": ranking.height, **asked, **_reasons(ranking)}

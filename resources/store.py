@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -66,8 +66,8 @@ class Store(dg.ConfigurableResource):
             raise InputError(_not_materialized(asset, WHOLE))
         return json.loads(path.read_text(encoding="utf-8"))
 
-    def read_embeddings(self, asset: str, shards: Iterable[str]) -> Embeddings:
-        """Return the embeddings of `shards` joined and sorted by image id.
+    def read_embeddings(self, asset: str, shards: Iterable[str], only: Container[str] | None = None) -> Embeddings:
+        """Return the embeddings of `shards`, or `only` those photos of theirs, joined and sorted by image id.
 
         Raises InputError, naming the shards, for a missing one and for two that one model did not make.
         """
@@ -82,7 +82,7 @@ class Store(dg.ConfigurableResource):
                     f"{asset} of shard {shards[0]} was made by model {model} ({dimensions} dimensions), of shard "
                     f"{shard} by {other} ({others}); materialize {asset} of all shards with one model."
                 )
-        return concatenate(list(read.values()))
+        return concatenate(list(read.values()), only)
 
     def check_distinct(self, asset: str, shards: Iterable[str]) -> None:
         """Raise InputError, naming the photo, when one stands in the embeddings of two of `shards`."""

@@ -13,11 +13,10 @@ from landmark_dag.photos.reading import UnreadablePhoto
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings
-from landmark_dag.retrieval.knn_tables import neighbour_table
+from landmark_dag.retrieval.knn_tables import neighbour_table, voter_table
 from landmark_dag.retrieval.ranking import sorted_ranking
 from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
 from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
-from landmark_dag.retrieval.voters import voter_table
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings import Profile, read_home_settings
 from landmark_dag.tables import CLEANED_DATASET, MANIFEST, VOTERS, VOTES, Table, read_table

@@ -1,7 +1,7 @@
 """Embeddings of a shard of photos: the Arrow IPC file that holds them, and joining shards."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,8 +75,8 @@ def read_embeddings(path: Path) -> Embeddings:
         raise InputError(f"{path} cannot be read as embeddings: {error}") from error
 
 
-def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
-    """Join shards into embeddings in memory, sorted by image id.
+def concatenate(shards: Sequence[Embeddings], only: Container[str] | None = None) -> Embeddings:
+    """Join shards, or `only` those photos of theirs, into embeddings in memory, sorted by image id.
 
     Raises InputError when there is no shard, when two come from different models or have different
     dimensions (it names both), or when a photo stands in two of them.
@@ -86,7 +86,8 @@ def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
     first = shards[0]
     for shard in shards[1:]:
         check_same_model(first, shard)
-    image_ids = [image_id for shard in shards for image_id in shard.image_ids]
+    kept = [_rows(shard, only) for shard in shards]
+    image_ids = [shard.image_ids[row] for shard, rows in zip(shards, kept, strict=True) for row in rows]
     order = sorted(range(len(image_ids)), key=image_ids.__getitem__)
     ordered = [image_ids[position] for position in order]
     for before, after in itertools.pairwise(ordered):
@@ -96,10 +97,18 @@ def concatenate(shards: Sequence[Embeddings]) -> Embeddings:
     destination = np.empty(len(order), dtype=np.int64)
     destination[order] = np.arange(len(order))
     start = 0
-    for shard in shards:
-        vectors[destination[start : start + len(shard.image_ids)]] = shard.vectors
-        start += len(shard.image_ids)
+    for shard, rows in zip(shards, kept, strict=True):
+        places = destination[start : start + len(rows)]
+        vectors[places] = shard.vectors if isinstance(rows, range) else shard.vectors[rows]
+        start += len(rows)
     return Embeddings(ordered, vectors, first.model)
+
+
+def _rows(shard: Embeddings, only: Container[str] | None) -> Sequence[int]:
+    """Return the rows of the shard's photos that are in `only`; all of them, as a range, where that is None."""
+    if only is None:
+        return range(len(shard.image_ids))
+    return [row for row, image_id in enumerate(shard.image_ids) if image_id in only]
 
 
 def sample(embeddings: Embeddings, count: int) -> Embeddings:

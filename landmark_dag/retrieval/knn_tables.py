@@ -1,4 +1,4 @@
-"""From embeddings to tables: the kNN graph of queries."""
+"""From embeddings to tables: the kNN graph of queries, and the train photos that vote for a photo."""
 
 import itertools
 import json
@@ -8,13 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from landmark_dag.errors import InputError
 from landmark_dag.retrieval.approximate import ApproximateIndex
 from landmark_dag.retrieval.embeddings import Embeddings, check_same_model, concatenate
 from landmark_dag.retrieval.knn import nearest
 from landmark_dag.retrieval.knn_shortlist import Vectors
 from landmark_dag.retrieval.query_expansion import alpha_query_expansion, database_augmentation
-from landmark_dag.retrieval.settings import NeighbourSettings
-from landmark_dag.tables import NEIGHBOURS
+from landmark_dag.retrieval.settings import NeighbourSettings, TrainNeighbourSettings
+from landmark_dag.tables import NEIGHBOURS, VOTERS
 
 
 class NeighbourSearch:
@@ -101,6 +102,63 @@ def neighbour_table(
 ) -> pl.DataFrame:
     """Return what `NeighbourSearch.table` does, for one table of queries."""
     return NeighbourSearch(index, settings, device).table(queries)
+
+
+class VoterSearch:
+    """The train photos of the cleaned dataset made ready to vote, for one table of photos after another."""
+
+    def __init__(
+        self, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
+    ) -> None:
+        """Sort the photos of `cleaned` (tables.CLEANED_DATASET) by id and take their vectors from `train`.
+
+        Raises InputError for a cleaned photo without embedding, and when no train photo is left to vote.
+        """
+        if cleaned.is_empty():
+            raise InputError(
+                "No train photo is left to vote: the cleaned dataset is empty; loosen min_inliers or min_verified."
+            )
+        self._settings, self._device = settings, device
+        known = pl.DataFrame({"image_id": train.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
+        voters = cleaned.select("image_id", "landmark_id").join(known, on="image_id", how="left").sort("image_id")
+        missing = voters.filter(pl.col("row").is_null())
+        if len(missing):
+            raise InputError(
+                f"Photo {missing['image_id'][0]} of the cleaned dataset has no embedding; embed all train photos."
+            )
+        rows = voters["row"].to_numpy()
+        in_place = np.array_equal(rows, np.arange(len(train.image_ids)))
+        vectors = train.vectors if in_place else train.vectors[rows]
+        self._train = Embeddings([train.image_ids[row] for row in rows], vectors, train.model)
+        self._voters = voters.select("image_id", "landmark_id")
+
+    def table(self, photos: Embeddings) -> pl.DataFrame:
+        """Return the nearest train photos (tables.VOTERS, by image id, then rank) of each of `photos`.
+
+        Ties of similarity go by train id ascending. With fewer than `settings.count` train photos a photo has all.
+        Raises InputError for embeddings of another model.
+        """
+        check_same_model(photos, self._train)
+        photos = _by_id(photos)
+        similarity, positions = nearest(photos.vectors, self._train.vectors, self._settings.count, device=self._device)
+        count, length = positions.shape
+        frame = pl.DataFrame(
+            {
+                "image_id": pl.Series(photos.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
+                "rank": np.tile(np.arange(1, length + 1), count),
+                "train_id": self._voters["image_id"].gather(positions.ravel()),
+                "landmark_id": self._voters["landmark_id"].gather(positions.ravel()),
+                "similarity": similarity.ravel(),
+            }
+        )
+        return VOTERS.conform(frame, "the voters")
+
+
+def voter_table(
+    photos: Embeddings, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
+) -> pl.DataFrame:
+    """Return what `VoterSearch.table` does, for one table of photos."""
+    return VoterSearch(train, cleaned, settings, device).table(photos)
 
 
 def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, str]) -> list[str]:

@@ -1,15 +1,18 @@
 """Recognition: the landmark that a query shows, and a score by which all queries' answers are sorted."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import polars as pl
 
-from landmark_dag.cleaning.local_features import FeatureLookup, JoinedFeatures
 from landmark_dag.cleaning.settings import VerificationSettings
-from landmark_dag.cleaning.verification import verify_pairs
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.settings import RecognitionSettings
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.tables import VOTES
+
+if TYPE_CHECKING:  # votes alone need none of the libraries that local features do
+    from landmark_dag.cleaning.local_features import FeatureLookup
 
 
 def recognised(
@@ -44,8 +47,8 @@ def recognised(
 def voter_inliers(
     voters: pl.DataFrame,
     k: int,
-    query_features: FeatureLookup,
-    train_features: FeatureLookup,
+    query_features: "FeatureLookup",
+    train_features: "FeatureLookup",
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:
@@ -53,6 +56,9 @@ def voter_inliers(
 
     Raises InputError for a photo without local features, and for features of two kinds.
     """
+    from landmark_dag.cleaning.local_features import JoinedFeatures
+    from landmark_dag.cleaning.verification import verify_pairs
+
     nearest = voters.filter(pl.col("rank") <= k).select("image_id", "train_id")
     queries = _rows(nearest["image_id"], query_features, "Query")
     train = _rows(nearest["train_id"], train_features, "Train photo") + len(query_features.image_ids)
@@ -61,7 +67,7 @@ def voter_inliers(
     return nearest.with_columns(inliers=inliers)
 
 
-def _rows(image_ids: pl.Series, features: FeatureLookup, what: str) -> np.ndarray:
+def _rows(image_ids: pl.Series, features: "FeatureLookup", what: str) -> np.ndarray:
     """Return where each of `image_ids` stands in `features`."""
     known = pl.DataFrame({"image_id": features.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
     rows = image_ids.to_frame("image_id").join(known, on="image_id", how="left", maintain_order="left")

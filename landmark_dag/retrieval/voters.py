@@ -1,58 +1,13 @@
-"""The train photos nearest to a photo, with their landmarks: what votes and soft re-ranking are made of."""
+"""What the train photos nearest to a photo (tables.VOTERS) say of its landmark, for soft re-ranking."""
 
-import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.embeddings import Embeddings, check_same_model, concatenate
-from landmark_dag.retrieval.knn import nearest
-from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
-from landmark_dag.tables import VOTERS, VOTES
+from landmark_dag.retrieval.settings import SoftSettings
+from landmark_dag.tables import VOTES
 
 NEAREST_DISTANCE = 1e-3
 """Smallest distance that makes a confidence, its inverse: photos closer are the same."""
-
-
-def voter_table(
-    photos: Embeddings,
-    train: Embeddings,
-    cleaned: pl.DataFrame,
-    settings: TrainNeighbourSettings,
-    device: str = "cpu",
-) -> pl.DataFrame:
-    """Return the nearest photos of `cleaned` (tables.VOTERS, by image id, then rank) of each of `photos`.
-
-    `cleaned` (tables.CLEANED_DATASET) names the train photos that vote, and their landmarks; ties of similarity
-    go by train id ascending. With fewer than `settings.count` of them a photo has all. Raises InputError for
-    embeddings of two models, for a cleaned photo without embedding, and when no train photo is left to vote.
-    """
-    check_same_model(photos, train)
-    if cleaned.is_empty():
-        raise InputError(
-            "No train photo is left to vote: the cleaned dataset is empty; loosen min_inliers or min_verified."
-        )
-    photos = concatenate([photos])
-    known = pl.DataFrame({"image_id": train.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
-    voters = cleaned.select("image_id", "landmark_id").join(known, on="image_id", how="left").sort("image_id")
-    missing = voters.filter(pl.col("row").is_null())
-    if len(missing):
-        raise InputError(
-            f"Photo {missing['image_id'][0]} of the cleaned dataset has no embedding; embed all train photos."
-        )
-    similarity, positions = nearest(
-        photos.vectors, train.vectors[voters["row"].to_numpy()], settings.count, device=device
-    )
-    count, length = positions.shape
-    frame = pl.DataFrame(
-        {
-            "image_id": pl.Series(photos.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
-            "rank": np.tile(np.arange(1, length + 1), count),
-            "train_id": voters["image_id"].gather(positions.ravel()),
-            "landmark_id": voters["landmark_id"].gather(positions.ravel()),
-            "similarity": similarity.ravel(),
-        }
-    )
-    return VOTERS.conform(frame, "the voters")
 
 
 def label_distribution(voters: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:

@@ -10,8 +10,8 @@ from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.embeddings import write_embeddings
+from landmark_dag.retrieval.knn_tables import voter_table
 from landmark_dag.retrieval.settings import TrainNeighbourSettings
-from landmark_dag.retrieval.voters import voter_table
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings import HomeSettings, write_home_settings
 from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table

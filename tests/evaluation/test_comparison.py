@@ -18,10 +18,9 @@ from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
 from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
 from landmark_dag.evaluation.settings import BootstrapSettings, ComparisonSettings
 from landmark_dag.retrieval.embeddings import Embeddings
-from landmark_dag.retrieval.knn_tables import neighbour_table
+from landmark_dag.retrieval.knn_tables import neighbour_table, voter_table
 from landmark_dag.retrieval.ranking import inserted_ranking, sorted_ranking
 from landmark_dag.retrieval.settings import InsertSettings, NeighbourSettings, TrainNeighbourSettings
-from landmark_dag.retrieval.voters import voter_table
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.tables import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.embeddings import Embeddings
+from landmark_dag.retrieval.knn_tables import voter_table
 from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
-from landmark_dag.retrieval.voters import bridge_confidence, label_distribution, voter_table
+from landmark_dag.retrieval.voters import bridge_confidence, label_distribution
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.tables import CLEANED_DATASET, VOTERS, VOTES
 

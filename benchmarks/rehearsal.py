@@ -1,0 +1,119 @@
+"""Votes, graph, rankings, metrics and submission at a share of Google Landmarks v2's size, through Dagster.
+
+    python -m benchmarks.rehearsal [--share 0.01 --share 0.1 --share 1] [--home DIR] [--device cuda] [--json]
+
+Embeddings are synthetic: clusters around landmarks with a long tail, 30 % of the index and half of the queries of no
+landmark that train knows. They are stored as the assets would store them; everything after them is materialized by the
+assets, each with its checks in a process of its own. What is stored is not computed again: a rehearsal that was stopped
+goes on, and keeps what it measured.
+
+For each stage: seconds by the clock and of the processors; bytes read from disk (the page cache is emptied of the
+store's files before); peak memory, resident and the part of it that is no file's; and the share of its floor, which is
+its multiplications and additions at the speed of the product alone, and the bytes of its inputs and outputs at the
+speed of reading, both measured in the same run. The checks' seconds stand apart.
+"""
+
+import functools
+import json
+import multiprocessing
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.rehearsal_home import Rehearsal, make_home
+from benchmarks.rehearsal_stages import STAGES, Stage, materialize, product_speed, read_speed
+from landmark_dag.files import replacing
+from landmark_dag.pipeline import prepare_home
+
+COLUMNS = {
+    "share": "{share:g}",
+    "stage": "{stage}",
+    "shards": "{computed} of {of}",
+    "seconds": "{seconds:.1f}",
+    "processor s": "{processor_seconds:.1f}",
+    "floor s": "{floor_seconds:.2f}",
+    "of floor": "{of_floor:.0%}",
+    "checks s": "{checks_seconds:.1f}",
+    "read MB": "{read_mb:.0f}",
+    "there MB": "{there_mb:.0f}",
+    "peak MB": "{peak_mb:.0f}",
+    "anonymous MB": "{anonymous_mb:.0f}",
+}
+
+
+def apart(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return what the function returns in a process of its own, forked from one that has imported the definitions.
+
+    Definitions take their defaults from the profile of the present home, which is the same in every rehearsal.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.rehearsal_home", "landmark_dag.definitions"])
+    with ProcessPoolExecutor(1, context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def rehearse(rehearsal: Rehearsal, device: str) -> list[dict[str, Any]]:
+    """Make the home, materialize every stage, and return what each took, now or when it was computed."""
+    home, notes = str(rehearsal.home), rehearsal.home / "measured.json"
+    rehearsal.folder.mkdir(parents=True, exist_ok=True)
+    prepare_home(rehearsal.home, rehearsal.home_settings())
+    apart(make_home, rehearsal)
+
+    @functools.cache
+    def speeds() -> dict[str, float]:
+        return {"product": apart(product_speed, device), "read": apart(read_speed, home)}
+
+    measured: dict[str, dict[str, Any]] = json.loads(notes.read_text()) if notes.exists() else {}
+    for stage in STAGES:
+        taken = apart(materialize, home, stage, device)
+        if taken["computed"] or stage.asset not in measured:
+            measured[stage.asset] = {"share": rehearsal.share, **taken, **_floor(taken, stage, rehearsal, speeds())}
+        with replacing(notes) as path:
+            path.write_text(json.dumps(measured, indent=2))
+        print(f"{rehearsal.share:g} {stage.asset}: {taken['seconds']:.1f} s", file=sys.stderr)
+    return list(measured.values())
+
+
+def _floor(taken: dict[str, Any], stage: Stage, rehearsal: Rehearsal, speeds: dict[str, float]) -> dict[str, float]:
+    """Return the seconds that the computed shards take at least, and the share of the time that this is."""
+    counts = rehearsal.counts
+    operations = 2 * rehearsal.dimensions * counts[stage.product[0]] * counts[stage.product[1]] if stage.product else 0
+    operations *= taken["computed"] / taken["of"]
+    floor = operations / speeds["product"] + taken["bytes_there"] / speeds["read"]
+    return {
+        "operations": operations,
+        **{f"{name}_speed": speed for name, speed in speeds.items()},
+        "floor_seconds": floor,
+        "of_floor": floor / taken["seconds"],
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Return the rows as Markdown."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
+    for row in rows:
+        row = {**row, "read_mb": row["bytes_read"] / 1e6, "there_mb": row["bytes_there"] / 1e6}
+        lines.append("| " + " | ".join(cell.format(**row) for cell in COLUMNS.values()) + " |")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.option("--share", "shares", multiple=True, default=(0.01,), show_default=True, help="may be repeated")
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("home/rehearsal"))
+@click.option("--shards", default=0, help="shards a split at most; 0: 50 of train, 50 of index, 20 of queries")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object in place of the table")
+def main(shares: tuple[float, ...], home: Path, shards: int, device: str, as_json: bool) -> None:
+    """Rehearse at each share, in a folder of its own under the home, and print what every stage took."""
+    rows = []
+    for share in shares:
+        rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device)
+    print(json.dumps({"stages": rows}) if as_json else table(rows))
+
+
+if __name__ == "__main__":
+    main()
