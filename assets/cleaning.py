@@ -34,7 +34,9 @@ from landmark_dag.tables import (
     CLEANED_DATASET,
     CLEANING_GRID,
     DESCRIPTOR_WHITENING,
+    EMBEDDINGS,
     LABELS,
+    LOCAL_FEATURES,
     MANIFEST,
     MATCH_CANDIDATES,
     VERIFIED_MATCHES,
@@ -104,6 +106,7 @@ _LOCAL_FEATURES = [same("train/photos"), Upstream("descriptor_whitening")]
     deps=deps(_LOCAL_FEATURES),
     kinds={"opencv", "arrow"},
     code_version="2",
+    metadata=table_metadata(LOCAL_FEATURES),
     **_SHARDED,
     **_DEEP,
 )
@@ -149,6 +152,7 @@ _BOOTSTRAP_EMBEDDINGS = [same("train/photos")]
     deps=deps(_BOOTSTRAP_EMBEDDINGS),
     kinds={"pytorch", "arrow"},
     code_version="1",
+    metadata=table_metadata(EMBEDDINGS),
     **_SHARDED,
     **GPU,
 )

@@ -34,6 +34,7 @@ from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.tables import (
     CLEANED_DATASET,
+    EMBEDDINGS,
     MANIFEST,
     NEIGHBOURS,
     RANKING,
@@ -69,6 +70,7 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
         group_name="embeddings",
         kinds={"pytorch", "arrow"},
         description=f"The embedding of every {split} photo by the trained model: unit norm, float16.",
+        metadata=table_metadata(EMBEDDINGS),
         **_of(split),
         **GPU,
     )

@@ -1,6 +1,9 @@
-"""Everything Dagster loads, wired once: assets, jobs, the sensor, and the resources of this home."""
+"""Everything Dagster loads, wired once: assets, jobs, schedule, sensors, and the resources of this home."""
 
 import os
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
 
 import dagster as dg
 
@@ -19,6 +22,7 @@ from landmark_dag.automation import (
     reindexing,
     with_policies,
 )
+from landmark_dag.partitions import SHARDS
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
@@ -32,9 +36,8 @@ def defs() -> dg.Definitions:
     settings = read_home_settings(home)
     schedules, sensors = reindexing(settings.reindex)
     stages = [assets.photos, assets.cleaning, assets.training, assets.tuning, assets.retrieval, assets.evaluation]
-    loaded = [asset for asset in dg.load_assets_from_modules(stages) if isinstance(asset, dg.AssetsDefinition)]
     return dg.Definitions(
-        assets=with_policies(loaded, settings.reindex),
+        assets=with_policies(_catalogued(stages), settings.reindex),
         asset_checks=dg.load_asset_checks_from_modules([*stages, assets.checks]),
         jobs=[*JOBS, assets.tuning.tuning_trials],
         schedules=schedules,
@@ -52,3 +55,21 @@ def defs() -> dg.Definitions:
             "accelerator": Accelerator(device=os.environ.get("LANDMARK_DEVICE", "auto")),
         },
     )
+
+
+def _catalogued(stages: Sequence[ModuleType]) -> Sequence[dg.AssetsDefinition]:
+    """Return the assets of `stages` with a link to their source and the tags that the catalogue selects them by."""
+    loaded = dg.load_assets_from_modules(stages)
+    tagged = [_tagged(asset) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
+    with warnings.catch_warnings():  # Dagster warns that links to source are beta; without them only the links go
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        linked = dg.with_source_code_references(tagged)
+    return [asset for asset in linked if isinstance(asset, dg.AssetsDefinition)]
+
+
+def _tagged(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
+    """Return `asset` with its split, where it has the shards of one, and what it computes on, as tags."""
+    splits = {shards.name: split for split, shards in SHARDS.items()}
+    split = splits.get(getattr(asset.partitions_def, "name", None))
+    tags = {"runs_on": "accelerator" if asset.op.pool == "gpu" else "processor"} | ({"split": split} if split else {})
+    return asset.map_asset_specs(lambda spec: spec.merge_attributes(tags=tags))

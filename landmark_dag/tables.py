@@ -111,6 +111,29 @@ DESCRIPTOR_WHITENING = Table(
     ("channel",),
 )
 
+LOCAL_FEATURES = Table(
+    "local_features",
+    (
+        _image_id,
+        Column("keypoints", pl.List(pl.List(pl.Float32)), "x and y of each keypoint in pixels of the shrunk photo"),
+        Column(
+            "orientations",
+            pl.List(pl.List(pl.Float32)),
+            "a vector along each keypoint's dominant gradient, as long as its diameter",
+        ),
+        Column("descriptors", pl.List(pl.List(pl.Int8)), "each keypoint's descriptor, a unit vector times a constant"),
+    ),
+    ("image_id",),
+)
+"""An Arrow file, of `cleaning.local_features`."""
+
+EMBEDDINGS = Table(
+    "embeddings",
+    (_image_id, Column("vector", pl.List(pl.Float16), "embedding of unit norm, of one length for all photos")),
+    ("image_id",),
+)
+"""An Arrow file, of `retrieval.embeddings`."""
+
 MATCH_CANDIDATES = Table(
     "match_candidates",
     (

@@ -85,19 +85,41 @@ def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
     assert graph == GRAPH
 
 
-def test_every_asset_has_description_owner_kind_and_code_version(specs: dict[str, dg.AssetSpec]) -> None:
-    bare = [
-        key
-        for key, spec in specs.items()
-        if not (spec.description and spec.owners and spec.kinds and spec.code_version)
-    ]
+def test_every_asset_is_told_in_full(specs: dict[str, dg.AssetSpec]) -> None:
+    told = ("group_name", "description", "owners", "kinds", "code_version", "tags")
+    bare = [(key, name) for key, spec in specs.items() for name in told if not getattr(spec, name)]
     assert bare == []
 
 
 def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
     without = {key for key, spec in specs.items() if "dagster/column_schema" not in spec.metadata}
-    files = {"local_features", "bootstrap_embeddings", "embeddings", "trained_model", "submission", "gallery"}
-    assert {key.split("/")[-1] for key in without} == files
+    assert without == {"trained_model", "submission", "gallery"}
+    undescribed = [
+        (key, column.name)
+        for key, spec in specs.items()
+        if key not in without
+        for column in spec.metadata["dagster/column_schema"].columns
+        if not column.description
+    ]
+    assert undescribed == []
+
+
+def test_every_asset_links_to_the_lines_that_make_it(specs: dict[str, dg.AssetSpec]) -> None:
+    for key, spec in specs.items():
+        (source,) = spec.metadata["dagster/code_references"].code_references
+        path = Path(source.file_path)
+        lines = path.read_text().splitlines()[source.line_number - 1 :]
+        assert path.is_relative_to(ROOT / "assets") and lines[0].lstrip().startswith("@dg.asset"), key
+        function = next(line for line in lines if line.lstrip().startswith("def "))
+        assert key.replace("/", "_").endswith(function.split("def ")[1].split("(")[0]), key
+
+
+def test_tags_select_the_shards_of_a_split_and_the_work_on_the_accelerator(specs: dict[str, dg.AssetSpec]) -> None:
+    graph = defs().resolve_asset_graph()
+    for key, spec in specs.items():
+        shards = getattr(spec.partitions_def, "name", None) or ""
+        assert spec.tags.get("split", "") == (shards.removesuffix("_shards") if shards != "trials" else ""), key
+        assert (spec.tags["runs_on"] == "accelerator") == (graph.get(spec.key).pools == {"gpu"}), key
 
 
 def test_work_on_the_accelerator_takes_a_slot_of_the_gpu_pool() -> None:

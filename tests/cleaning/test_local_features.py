@@ -19,6 +19,7 @@ from landmark_dag.cleaning.local_features import (
 from landmark_dag.cleaning.settings import LocalFeatureSettings
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.tables import LOCAL_FEATURES
 from tests.cleaning.scenes import facade, lookup, planted
 
 SETTINGS = LocalFeatureSettings()
@@ -106,7 +107,9 @@ def test_a_file_reads_back_memory_mapped_chunk_by_chunk(photos: list[PhotoLocati
         descriptors = stored.descriptors(position)
         assert np.array_equal(descriptors, features.descriptors(position))
         assert not descriptors.flags.owndata and not descriptors.flags.writeable
-    assert pa.ipc.open_file(str(path)).schema.metadata[b"landmark_dag.version"] == b"version 7"
+    schema = pa.ipc.open_file(str(path)).schema
+    assert schema.metadata[b"landmark_dag.version"] == b"version 7"
+    assert schema.names == list(LOCAL_FEATURES.schema)
 
 
 def test_a_shard_is_written_while_it_is_extracted(

@@ -8,6 +8,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings, write_embeddings
+from landmark_dag.tables import EMBEDDINGS
 
 
 def random_embeddings(image_ids: list[str], model: str = "m1", dimensions: int = 8) -> Embeddings:
@@ -39,6 +40,7 @@ def test_the_metadata_holds_version_model_and_format(tmp_path: Path) -> None:
         b"landmark_dag.version": b"v7",
     }
     assert schema.field("vector").type == pa.list_(pa.float16(), 8)
+    assert schema.names == list(EMBEDDINGS.schema)
 
 
 def test_a_shard_without_photos_keeps_its_dimensions(tmp_path: Path) -> None:
