@@ -53,7 +53,8 @@ class Upstream:
             wanted = every_shard(context, self.split)
         else:
             wanted = [shard if self.shards == "same" else WHOLE]
-        return {f"{self.asset}/{name}": store.input_version(self.asset, name) for name in wanted}
+        versions = store.input_versions(self.asset, wanted)
+        return {f"{self.asset}/{name}": version for name, version in versions.items()}
 
 
 def same(asset: str) -> Upstream:
@@ -113,6 +114,7 @@ def materialize_stored(
             metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
         else:
             metadata = _timed(compute, shard, path, version)
+            store.sync([path])
         metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)
     context.log.info(f"{asset}: computed {computed} of {len(shards)}, the rest was stored already.")

@@ -15,7 +15,7 @@ from landmark_dag.automation import JOBS, new_shards
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
-from resources.store import Store
+from resources.store import home_store
 
 
 @dg.definitions
@@ -30,7 +30,7 @@ def defs() -> dg.Definitions:
         sensors=[new_shards],
         executor=dg.multiprocess_executor.configured({"max_concurrent": 2}),
         resources={
-            "store": Store(root=str(home / "store")),
+            "store": home_store(home),
             "photo_source": PhotoSourceResource(
                 photos=os.environ.get("LANDMARK_PHOTOS") or read_home_settings(home).photos,
                 photos_per_shard=active_profile().photos_per_shard,
