@@ -62,7 +62,7 @@ def _result(
 def _stored(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> list[str]:
     """Return the registered shards of `split` of which `asset` is stored."""
     registered = SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
-    return [shard for shard in registered if store.path(asset, shard).exists()]
+    return store.stored(asset, registered)
 
 
 def _shard_by_shard(

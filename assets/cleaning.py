@@ -272,7 +272,7 @@ def cleaned_dataset(
             matches = store.read_shards("verified_matches", VERIFIED_MATCHES, every_shard(context, "train"))
             cleaned = clean(labels, matches, rule)
             grid = cleaning_grid(labels, matches, rule)
-            write_table(store.path("cleaning_grid"), CLEANING_GRID, grid, version)
+            store.write("cleaning_grid", CLEANING_GRID, grid, version)
             pictures["photos kept by other rules"] = picture_metadata(grid_heat_map(grid, "photos"))
             pictures["landmarks kept by other rules"] = picture_metadata(grid_heat_map(grid, "landmarks"))
         write_table(path, CLEANED_DATASET, cleaned, version)

@@ -146,7 +146,7 @@ def reranking_comparison(
         compared = science.reranking_comparison(photos, settings, accelerator.torch_device())
         graph = store.read_shards("knn_graph", NEIGHBOURS, queries)
         swept = science.reranking_sweep(graph, photos, settings.insert.limit)
-        write_table(store.path("reranking_sweep"), RERANKING_SWEEP, swept, version)
+        store.write("reranking_sweep", RERANKING_SWEEP, swept, version)
         write_table(path, RERANKING_COMPARISON, compared, version)
         return {
             "comparison": markdown_table(science.comparison_summary(compared)),

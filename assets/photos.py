@@ -47,8 +47,8 @@ def _photos(split: str) -> dg.AssetsDefinition:
 
         def contents(shard: str) -> str:
             """Return the version of the shard's manifest, made anew only if the source lists other files."""
-            stored = store.path(f"{split}/photos", shard).exists()
-            if stored and store.version(store.path(f"{split}/unreadable", shard)) == source.version(split, shard):
+            listed = store.version(store.path(f"{split}/unreadable", shard))
+            if store.stored(f"{split}/photos", [shard]) and listed == source.version(split, shard):
                 return content_version(store.read(f"{split}/photos", MANIFEST, shard))
             return content_version(build(shard)[0])
 
@@ -70,7 +70,7 @@ def _photos(split: str) -> dg.AssetsDefinition:
         result = materialize_stored(context, store, compute, source=contents)
         # Written last: until then, a step that was cut short reads the shard's files again.
         for shard, (_, unreadable) in built.items():
-            write_table(store.path(f"{split}/unreadable", shard), UNREADABLE, unreadable, listings[shard])
+            store.write(f"{split}/unreadable", UNREADABLE, unreadable, listings[shard], shard)
         return result
 
     return photos
@@ -93,11 +93,8 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
         ),
     )
     def readable(context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store) -> dg.AssetCheckResult:
-        shards = [
-            shard
-            for shard in SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
-            if store.path(f"{split}/photos", shard).exists()
-        ]
+        registered = SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
+        shards = store.stored(f"{split}/photos", registered)
         unreadable = store.read_shards(f"{split}/unreadable", UNREADABLE, shards).height
         total = unreadable + store.read_shards(f"{split}/photos", MANIFEST, shards).height
         share = unreadable / max(total, 1)

@@ -145,7 +145,7 @@ def knn_graph(
     def compute(shard: str, path: Path, version: str) -> Metadata:
         queries = store.read_embeddings("query/embeddings", [shard])
         origin = digest([store.input_version("query/embeddings", shard), determining(settings)])
-        versions = {name: store.input_version("index/embeddings", name) for name in index_shards}
+        versions = store.input_versions("index/embeddings", index_shards)
         kept = merged_shards(read_notes(path), origin, versions) if settings.grows else []
         new = [name for name in index_shards if name not in kept]
         if kept:

@@ -35,6 +35,7 @@ GPU: Mapping[str, Any] = {
 
 Metadata = dict[str, Any]
 Compute = Callable[[str, Path, str], Metadata]
+VersionsOf = Callable[[str, tuple[str, ...]], dict[str, str]]
 Settings = TypeVar("Settings")
 
 _PREVIEWED_ROWS, _LONGEST_CELL = 5, 80
@@ -54,15 +55,13 @@ class Upstream:
         mapping = {"whole": None, "same": dg.IdentityPartitionMapping(), "every": dg.AllPartitionMapping()}
         return dg.AssetDep(dg.AssetKey(self.asset.split("/")), partition_mapping=mapping[self.shards])
 
-    def versions(
-        self, context: dg.AssetExecutionContext, version_of: Callable[[str, str], str], shard: str
-    ) -> dict[str, str]:
-        """Return the stored versions, as `version_of` asset and shard, that the output of `shard` depends on."""
+    def versions(self, context: dg.AssetExecutionContext, versions_of: VersionsOf, shard: str) -> dict[str, str]:
+        """Return the stored versions, which `versions_of` tells, that the output of `shard` depends on."""
         if self.shards == "every":
             wanted = every_shard(context, self.split)
         else:
             wanted = [shard if self.shards == "same" else WHOLE]
-        return {f"{self.asset}/{name}": version_of(self.asset, name) for name in wanted}
+        return {f"{self.asset}/{name}": version for name, version in versions_of(self.asset, tuple(wanted)).items()}
 
 
 def same(asset: str) -> Upstream:
@@ -126,7 +125,7 @@ def _materialized(
 ) -> dg.MaterializeResult:
     asset = "/".join(context.asset_key.path)
     shards = list(context.partition_keys) if context.assets_def.partitions_def else [WHOLE]
-    version_of = functools.cache(store.input_version)
+    versions_of = functools.cache(store.input_versions)
     versions: dict[str, str] = {}
     computed: list[Metadata] = []
     for shard in shards:
@@ -136,7 +135,7 @@ def _materialized(
                 "asset": asset,
                 "code": context.assets_def.code_versions_by_key[context.asset_key],
                 "settings": [{type(item).__name__: determining(item)} for item in settings],
-                "inputs": [upstream.versions(context, version_of, shard) for upstream in inputs],
+                "inputs": [upstream.versions(context, versions_of, shard) for upstream in inputs],
                 "source": source(shard),
             }
         )
@@ -145,6 +144,7 @@ def _materialized(
             metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
         else:
             metadata = _measured(compute, shard, path, version, rows.split(" ")[0] or "rows")
+            store.sync([path])
             computed.append(metadata)
         metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)

@@ -73,8 +73,8 @@ def tuning_results(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
     from landmark_dag.tables import write_table
 
     registered = context.instance.get_dynamic_partitions(str(TRIALS.name))
-    versions = {trial: store.version(store.path("tuning/trial", trial)) for trial in registered}
-    stored = [trial for trial, version in versions.items() if version]
+    stored = store.stored("tuning/trial", registered)
+    versions = dict.fromkeys(registered) | store.input_versions("tuning/trial", stored)
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         trials = best_first(store.read_shards("tuning/trial", TUNING_TRIALS, stored))

@@ -91,6 +91,7 @@ def demo(home: Path, as_json: bool) -> None:
     type=click.Choice(["rootsift", "deep"]),
     help="what photos are matched by, cleaning the labels  [default: the profile's]",
 )
+@click.option("--store", default="", help="folder or URL (s3://…) that keeps the results  [default: in the home]")
 @click.option("--shards", default="", help="shards of a dataset to use, such as train/000-009,index/000-001")
 @_json_option
 def run(
@@ -100,6 +101,7 @@ def run(
     weights: str,
     profile: str,
     local_features: Literal["rootsift", "deep"] | None,
+    store: str,
     shards: str,
     as_json: bool,
 ) -> None:
@@ -108,9 +110,11 @@ def run(
         photos = str(Path(photos).absolute())
     if weights and weights != "hub":
         weights = str(Path(weights).absolute())
+    if store and "://" not in store:
+        store = str(Path(store).absolute())
     dataset = {"shards": shards.split(",")} if shards else {}
     home = home or Path("home") / photos.rstrip("/").rsplit("/", 1)[-1]
-    _run(home, HomeSettings(photos, profile, backbone, weights, local_features or "", dataset), as_json)
+    _run(home, HomeSettings(photos, profile, backbone, weights, local_features or "", dataset, store), as_json)
 
 
 def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:

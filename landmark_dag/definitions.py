@@ -26,7 +26,7 @@ from landmark_dag.partitions import SHARDS
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
-from resources.store import Store
+from resources.store import home_store
 
 
 @dg.definitions
@@ -45,7 +45,7 @@ def defs() -> dg.Definitions:
         # A run's steps follow one another, so that processes of their own would only cost 3 s of imports each.
         executor=dg.in_process_executor,
         resources={
-            "store": Store(root=str(home / "store")),
+            "store": home_store(home),
             "photo_source": PhotoSourceResource(
                 photos=os.environ.get("LANDMARK_PHOTOS") or settings.photos,
                 photos_per_shard=active_profile().photos_per_shard,

@@ -40,7 +40,8 @@ def prepare_home(home: Path, settings: HomeSettings) -> None:
 
     Raises InputError when it already holds the results of other photos, or the photos are not as they must be.
     """
-    photo_source(settings.photos, settings.resolved_profile().photos_per_shard, dict(settings.dataset), home).check()
+    profile = settings.resolved_profile()
+    photo_source(settings.photos, profile.photos_per_shard, dict(settings.dataset), home).check()
     write_home_settings(home, settings)
     instance = home / "dagster"
     instance.mkdir(exist_ok=True)
@@ -48,6 +49,8 @@ def prepare_home(home: Path, settings: HomeSettings) -> None:
         shutil.copy(Path(__file__).with_name("dagster.yaml"), instance / "dagster.yaml")
     os.environ["LANDMARK_HOME"] = str(home)
     os.environ["DAGSTER_HOME"] = str(instance)
+    if settings.store:
+        os.environ["LANDMARK_STORE"] = settings.store
 
 
 def run_pipeline(watcher: Watcher) -> None:
@@ -115,10 +118,10 @@ def summary(seconds: float) -> dict[str, Any]:
     mAP@100 is in percent over all queries that count, null where there is no ground truth.
     """
     from landmark_dag.tables import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
-    from resources.store import Store
+    from resources.store import home_store
 
     home = home_folder()
-    store = Store(root=str(home / "store"))
+    store = home_store(home)
     metrics = store.read("retrieval_metrics", RETRIEVAL_METRICS)
     overall = dict(metrics.filter(usage="all").select("step", "map_at_100").iter_rows())
     return {

@@ -16,7 +16,7 @@ from landmark_dag.cleaning.settings import (
     VerificationSettings,
 )
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
+from landmark_dag.files import fingerprint, replacing
 from landmark_dag.retrieval.settings import (
     EmbeddingSettings,
     InsertSettings,
@@ -24,8 +24,11 @@ from landmark_dag.retrieval.settings import (
     RecognitionSettings,
     VoteSettings,
 )
+from landmark_dag.shared_location import SharedLocation
 from landmark_dag.soundness import SoundnessSettings
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+
+_SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class HomeSettings:
     weights: str = ""
     local_features: Literal["", "rootsift", "deep"] = ""
     dataset: Mapping[str, Any] = field(default_factory=dict)
+    store: str = ""
     reindex: ReindexSettings = field(default_factory=ReindexSettings)
     soundness: SoundnessSettings = field(default_factory=SoundnessSettings)
 
@@ -165,12 +169,52 @@ def home_folder() -> Path:
     return Path(os.environ.get("LANDMARK_HOME") or Path("home") / "demo").absolute()
 
 
-def read_home_settings(home: Path) -> HomeSettings:
-    """Return the settings stored in `home`, or the defaults when it has none yet.
+def store_folder(home: Path) -> Path:
+    """Return the folder in which this machine reads and writes the home's results.
 
-    Raises InputError when the file cannot be read as settings.
+    It is HOME/store, or the folder that LANDMARK_STORE or else the settings of the home name; if they name a URL,
+    it is the folder of the copies of what is shared there.
     """
-    path = home / "settings.json"
+    place = _store_place(_read_settings(home / _SETTINGS))
+    location = _shared_location(home, place)
+    return location.copies if location else Path(place or home / "store")
+
+
+def shared_location(home: Path) -> SharedLocation | None:
+    """Return the URL that the home's results are shared at, with this machine's copies; None if there is none."""
+    return _shared_location(home, _store_place(_read_settings(home / _SETTINGS)))
+
+
+def read_home_settings(home: Path) -> HomeSettings:
+    """Return the settings of `home`, or the defaults when it has none yet; those at its shared location, if it has one.
+
+    Raises InputError when the file cannot be read as settings, and when nobody has put any at the shared location.
+    """
+    settings = _read_settings(home / _SETTINGS)
+    location = _shared_location(home, _store_place(settings))
+    if location is None:
+        return settings
+    location.sync([_SETTINGS])
+    if not (location.copies / _SETTINGS).exists():
+        location.check()
+        raise InputError(
+            f"{location.url} holds no home's settings; put them there with `landmark-dag run --store {location.url}`, "
+            "or see that the URL is right."
+        )
+    return replace(_read_settings(location.copies / _SETTINGS), store=location.url)
+
+
+def _store_place(settings: HomeSettings) -> str:
+    return os.environ.get("LANDMARK_STORE") or settings.store
+
+
+def _shared_location(home: Path, place: str) -> SharedLocation | None:
+    if "://" not in place:
+        return None
+    return SharedLocation(place, home / "shared" / fingerprint(place.encode())[:16])
+
+
+def _read_settings(path: Path) -> HomeSettings:
     if not path.exists():
         return HomeSettings()
     try:
@@ -188,15 +232,34 @@ def active_profile() -> Profile:
 
 
 def write_home_settings(home: Path, settings: HomeSettings) -> None:
-    """Store what `settings` says of photos and network in `home`; what people wrote into the file themselves stays.
+    """Store what `settings` says of photos and network in `home` and at its shared location, if it has one.
 
-    That is how the home is kept (`reindex`, `soundness`) and every setting of a dataset but its shards. Raises
-    InputError if the home already holds results of other photos.
+    What people wrote into the file themselves stays: how the home is kept (`reindex`, `soundness`) and every setting of
+    a dataset but its shards. Raises InputError if either place already holds results of other photos, or `home` keeps
+    its results elsewhere.
     """
-    stored = read_home_settings(home)
-    if stored.photos and stored.photos != settings.photos:
-        raise InputError(f"{home} holds the results of {stored.photos}; choose another --home for {settings.photos}.")
-    dataset = {name: value for name, value in stored.dataset.items() if name != "shards"} | dict(settings.dataset)
-    kept = replace(settings, dataset=dataset, reindex=stored.reindex, soundness=stored.soundness)
-    with replacing(home / "settings.json") as path:
-        path.write_text(json.dumps(asdict(kept), indent=2) + "\n", encoding="utf-8")
+    settings = replace(settings, store=settings.store or os.environ.get("LANDMARK_STORE", ""))
+    stored = _read_settings(home / _SETTINGS)
+    if stored.photos and stored.store != settings.store:
+        raise InputError(
+            f"{home} keeps its results in {stored.store or home / 'store'}; "
+            f"{f'add --store {stored.store}' if stored.store else 'leave --store out'}, or choose another --home."
+        )
+    location = _shared_location(home, settings.store)
+    if location:
+        location.sync([_SETTINGS])
+    places = [home, location.copies] if location else [home]
+    for place in places:
+        photos = _read_settings(place / _SETTINGS).photos
+        if photos and photos != settings.photos:
+            other = "another --home" if place == home else "another --store"
+            held = home if place == home else settings.store
+            raise InputError(f"{held} holds the results of {photos}; choose {other} for {settings.photos}.")
+    written = _read_settings(places[-1] / _SETTINGS)
+    dataset = {name: value for name, value in written.dataset.items() if name != "shards"} | dict(settings.dataset)
+    settings = replace(settings, dataset=dataset, reindex=written.reindex, soundness=written.soundness)
+    for place in places:
+        with replacing(place / _SETTINGS) as path:
+            path.write_text(json.dumps(asdict(settings), indent=2) + "\n", encoding="utf-8")
+    if location:
+        location.sync([_SETTINGS])

@@ -1,5 +1,6 @@
 """The photo source resource: where photos, labels and ground truth come from."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,25 @@ import dagster as dg
 from pydantic import Field
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.folder import FolderSource
 from landmark_dag.photos.source import PhotoSource
+from landmark_dag.settings import shared_location
+from landmark_dag.shared_location import SharedLocation
+
+_MEMORY = "shards"
+
+
+@dataclass(frozen=True)
+class SharedFolderSource(FolderSource):
+    """A folder that every machine sees, whose shards are remembered at a shared location."""
+
+    location: SharedLocation
+
+    def shards(self, split: str) -> list[str]:
+        """Return the keys of the split's shards, after giving new photos a shard for every machine."""
+        listed = super().shards(split)
+        self.location.sync_folder(_MEMORY)
+        return listed
 
 
 class PhotoSourceResource(dg.ConfigurableResource):
@@ -41,13 +60,18 @@ class PhotoSourceResource(dg.ConfigurableResource):
 
 
 def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], home: Path) -> PhotoSource:
-    """Return the source that `photos` names: a dataset if it is a URL, else a folder."""
-    from landmark_dag.photos.folder import FolderSource
+    """Return the source that `photos` names: a dataset if it is a URL, else a folder.
+
+    Which shard each photo of a folder belongs to is remembered in `home`, or at its shared location if it has one.
+    """
     from landmark_dag.photos.gldv2 import Gldv2Source
     from landmark_dag.photos.settings import DownloadSettings, Gldv2Settings
 
     if "://" not in photos:
-        return FolderSource(Path(photos), photos_per_shard, home / "shards")
+        if location := shared_location(home):
+            location.sync_folder(_MEMORY)
+            return SharedFolderSource(Path(photos), photos_per_shard, location.copies / _MEMORY, location)
+        return FolderSource(Path(photos), photos_per_shard, home / _MEMORY)
     try:
         download = DownloadSettings(**dataset.get("download", {}))
         settings = Gldv2Settings(base_url=photos, **{**dataset, "download": download})

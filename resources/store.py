@@ -12,8 +12,10 @@ from pydantic import Field
 from landmark_dag.errors import InputError
 from landmark_dag.files import replacing
 from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings
+from landmark_dag.settings import shared_location, store_folder
+from landmark_dag.shared_location import SharedLocation
 from landmark_dag.stored_version import not_readable, stored_version
-from landmark_dag.tables import Table, read_table
+from landmark_dag.tables import Table, read_table, write_table
 
 WHOLE = ""
 """The one shard of an asset that is not partitioned."""
@@ -34,9 +36,13 @@ class Store(dg.ConfigurableResource):
     A partitioned asset is a folder of files, one a shard: Parquet tables, or Arrow for vectors and features.
     What is neither (a model's folder, a page, a submission) has a JSON record that names it and its version;
     the record is written last, so it never names what is not there.
+
+    With a shared location the files under the root are this machine's copies of what lies there: every method
+    that looks at files brings them first where they differ, and what was written is shared by `sync`.
     """
 
-    root: str = Field(description="folder that holds every table, embedding, model and page")
+    root: str = Field(description="folder that holds every table, embedding, model and page, or the copies of them")
+    shared: str = Field(default="", description="URL that several machines share the files at; empty: root alone")
 
     def path(self, asset: str, shard: str = WHOLE) -> Path:
         """Return the file of `shard` of the asset whose key, joined by /, is `asset`."""
@@ -45,14 +51,17 @@ class Store(dg.ConfigurableResource):
 
     def read(self, asset: str, table: Table, shard: str = WHOLE) -> pl.DataFrame:
         """Return a stored table; raises InputError when it is not materialized."""
-        path = self.path(asset, shard)
-        if not path.exists():
-            raise InputError(_not_materialized(asset, shard))
-        return read_table(path, table)
+        return read_table(self._present(asset, [shard])[shard], table)
 
     def read_shards(self, asset: str, table: Table, shards: Iterable[str]) -> pl.DataFrame:
         """Return the stored tables of all `shards`, one below the other; raises InputError for a missing one."""
-        return pl.concat([table.empty(), *(self.read(asset, table, shard) for shard in shards)])
+        paths = self._present(asset, shards).values()
+        return pl.concat([table.empty(), *(read_table(path, table) for path in paths)])
+
+    def write(self, asset: str, table: Table, frame: pl.DataFrame, version: str, shard: str = WHOLE) -> None:
+        """Write and share a table that a step stores beside its output."""
+        write_table(self.path(asset, shard), table, frame, version)
+        self.sync([self.path(asset, shard)])
 
     def write_record(self, path: Path, version: str, content: Mapping[str, str]) -> None:
         """Write the JSON record of an output that is no table: its version and what else names it."""
@@ -61,18 +70,14 @@ class Store(dg.ConfigurableResource):
 
     def read_record(self, asset: str) -> dict[str, str]:
         """Return the JSON record of `asset`; raises InputError when it is not materialized."""
-        path = self.path(asset)
-        if not path.exists():
-            raise InputError(_not_materialized(asset, WHOLE))
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(self._present(asset, [WHOLE])[WHOLE].read_text(encoding="utf-8"))
 
     def read_embeddings(self, asset: str, shards: Iterable[str], only: Container[str] | None = None) -> Embeddings:
         """Return the embeddings of `shards`, or `only` those photos of theirs, joined and sorted by image id.
 
         Raises InputError, naming the shards, for a missing one and for two that one model did not make.
         """
-        for shard in (shards := list(shards)):
-            self.input_version(asset, shard)
+        shards = list(self.input_versions(asset, shards))
         read = {shard: read_embeddings(self.path(asset, shard)) for shard in shards}
         kinds = {shard: (one.model, one.vectors.shape[1]) for shard, one in read.items()}
         for shard in shards[1:]:
@@ -98,16 +103,71 @@ class Store(dg.ConfigurableResource):
         """Return the folder of the trained model; raises InputError when it is not materialized."""
         return Path(self.root) / self.read_record("trained_model")["folder"]
 
+    def stored(self, asset: str, shards: Iterable[str]) -> list[str]:
+        """Return those of `shards` that are stored."""
+        paths = {shard: self.path(asset, shard) for shard in shards}
+        self.sync(paths.values())
+        return [shard for shard, path in paths.items() if path.exists()]
+
     def version(self, path: Path) -> str | None:
         """Return the data version that the file at `path` carries; see stored_version."""
+        self.sync([path])
         return stored_version(path)
 
     def input_version(self, asset: str, shard: str = WHOLE) -> str:
         """Return the version of an input; raises InputError, naming asset and shard, when it is not there."""
-        version = self.version(path := self.path(asset, shard))
-        if version is None:
-            raise not_readable(path) if path.exists() else InputError(_not_materialized(asset, shard))
-        return version
+        return self.input_versions(asset, [shard])[shard]
+
+    def input_versions(self, asset: str, shards: Iterable[str]) -> dict[str, str]:
+        """Return the versions of several shards of an input by shard; raises InputError for a missing one."""
+        versions = {}
+        for shard, path in self._present(asset, shards).items():
+            if (version := stored_version(path)) is None:
+                raise not_readable(path)
+            versions[shard] = version
+        return versions
+
+    def _present(self, asset: str, shards: Iterable[str]) -> dict[str, Path]:
+        """Return the files of `shards` by shard, which are all there; raises InputError for a missing one."""
+        paths = {shard: self.path(asset, shard) for shard in shards}
+        self.sync(paths.values())
+        for shard, path in paths.items():
+            if not path.exists():
+                raise InputError(_not_materialized(asset, shard))
+        return paths
+
+    def sync(self, paths: Iterable[Path]) -> None:
+        """Make files under the root and their shared twins equal, a record after what it names.
+
+        Does nothing without a shared location; else see SharedLocation.sync.
+        """
+        if not self.shared:
+            return
+        location = SharedLocation(self.shared, Path(self.root))
+        paths = list(paths)
+        records = [path for path in paths if path.suffix == ".json"]
+        for record in records:  # as it stands here: what it names is shared before it is
+            _sync_named(location, record)
+        location.sync(str(path.relative_to(self.root)) for path in paths)
+        for record in records:
+            _sync_named(location, record)
+
+
+def home_store(home: Path) -> Store:
+    """Return the store of a home's results."""
+    location = shared_location(home)
+    return Store(root=str(store_folder(home)), shared=location.url if location else "")
+
+
+def _sync_named(location: SharedLocation, record: Path) -> None:
+    """Sync the files that a record names: the files of a folder, or files beside it."""
+    if not record.exists():
+        return
+    for name, value in json.loads(record.read_text(encoding="utf-8")).items():
+        if name == "folder":
+            location.sync_folder(value)
+        elif name != "version":
+            location.sync([value])
 
 
 def digest(content: object) -> str:

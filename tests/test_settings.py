@@ -12,6 +12,8 @@ from landmark_dag.settings import (
     ReindexSettings,
     profile_named,
     read_home_settings,
+    shared_location,
+    store_folder,
     write_home_settings,
 )
 
@@ -79,3 +81,51 @@ def test_a_time_zone_that_nobody_knows_is_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_text('{"reindex": {"timezone": "Provence"}}')
     with pytest.raises(InputError, match="no time zone 'Provence'; write one such as Europe/Paris"):
         read_home_settings(tmp_path)
+
+
+def test_results_lie_in_the_home_or_where_its_settings_say(tmp_path: Path) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    assert (store_folder(home), shared_location(home)) == (home / "store", None)
+    write_home_settings(home, HomeSettings(photos="/a", store=str(elsewhere)))
+    assert (store_folder(home), shared_location(home)) == (elsewhere, None)
+
+
+def test_the_environment_says_where_results_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDMARK_STORE", str(tmp_path / "elsewhere"))
+    assert store_folder(tmp_path / "home") == tmp_path / "elsewhere"
+
+
+def test_another_machine_takes_the_settings_from_the_shared_location(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"file://{tmp_path}/shared"
+    (tmp_path / "shared").mkdir()
+    write_home_settings(tmp_path / "one", HomeSettings(photos="/a", profile="demo", backbone="resnet50", store=url))
+    monkeypatch.setenv("LANDMARK_STORE", url)
+    read = read_home_settings(tmp_path / "other")
+    assert read == HomeSettings(photos="/a", profile="demo", backbone="resnet50", store=url)
+    assert store_folder(tmp_path / "other").is_relative_to(tmp_path / "other")
+    write_home_settings(tmp_path / "one", HomeSettings(photos="/a", profile="gldv2"))
+    assert read_home_settings(tmp_path / "other").profile == "gldv2"
+
+
+def test_a_shared_location_without_settings_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("LANDMARK_STORE", f"file://{tmp_path}/shared")
+    with pytest.raises(InputError, match="shared holds no home's settings; put them there with"):
+        read_home_settings(tmp_path / "other")
+
+
+def test_a_shared_location_of_other_photos_is_refused_and_kept(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/shared"
+    (tmp_path / "shared").mkdir()
+    write_home_settings(tmp_path / "one", HomeSettings(photos="/a", store=url))
+    with pytest.raises(InputError, match="shared holds the results of /a; choose another --store for /b"):
+        write_home_settings(tmp_path / "other", HomeSettings(photos="/b", store=url))
+    assert json.loads((tmp_path / "shared/settings.json").read_text())["photos"] == "/a"
+
+
+def test_a_home_does_not_move_its_results_unasked(tmp_path: Path) -> None:
+    write_home_settings(tmp_path, HomeSettings(photos="/a", store="/elsewhere"))
+    with pytest.raises(InputError, match="keeps its results in /elsewhere; add --store /elsewhere, or choose"):
+        write_home_settings(tmp_path, HomeSettings(photos="/a"))

@@ -18,7 +18,7 @@ from landmark_dag.retrieval.ranking import sorted_ranking
 from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
 from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.settings import Profile, read_home_settings
+from landmark_dag.settings import Profile, read_home_settings, shared_location, store_folder
 from landmark_dag.tables import CLEANED_DATASET, MANIFEST, VOTERS, VOTES, Table, read_table
 from landmark_dag.training.traced import TracedModel, read_traced, traced_path, write_traced
 
@@ -44,6 +44,10 @@ class Found:
     index_photos: pl.DataFrame
 
 
+_SHARDED = ("index/embeddings", "train/embeddings", "index/photos", "index/votes", "index/voters")
+"""Assets with a file a shard that a search reads."""
+
+
 def search_photos(home: Path, photos: Sequence[Path]) -> Found:
     """Search the index stored in `home` with `photos`, by the settings of the home, on the CPU.
 
@@ -52,6 +56,7 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
     """
     locations = _locations(photos)
     store, profile = _store(home), read_home_settings(home).resolved_profile()
+    _bring(home)
     index, train = (_embeddings(home, split) for split in ("index", "train"))
     try:
         queries = embed_photos(locations, _model(home, index.model), profile.embedding)
@@ -128,9 +133,19 @@ def _locations(photos: Sequence[Path]) -> list[PhotoLocation]:
 
 def _store(home: Path) -> Path:
     """Return the folder of the home's results; InputError where there is none."""
-    if not (home / "settings.json").is_file():
+    if not (home / "settings.json").is_file() and not shared_location(home):
         raise InputError(f"{home} is not a home folder; name the --home of a `landmark-dag run` or `demo`.")
-    return home / "store"
+    return store_folder(home)
+
+
+def _bring(home: Path) -> None:
+    """Bring what a search reads from the home's shared location, if it has one."""
+    if location := shared_location(home):
+        location.sync(["trained_model.json", "cleaned_dataset.parquet", "train/labels.parquet"])
+        record = location.copies / "trained_model.json"
+        folders = [json.loads(record.read_text(encoding="utf-8"))["folder"]] if record.exists() else []
+        for folder in (*folders, *_SHARDED):
+            location.sync_folder(folder)
 
 
 def _lacking(home: Path, asset: str) -> InputError:
@@ -139,7 +154,7 @@ def _lacking(home: Path, asset: str) -> InputError:
 
 def _embeddings(home: Path, split: str) -> Embeddings:
     """Return the embeddings of all shards of a split; InputError where there are none."""
-    paths = sorted((home / "store" / split / "embeddings").glob("*.arrow"))
+    paths = sorted((store_folder(home) / split / "embeddings").glob("*.arrow"))
     if not paths:
         raise _lacking(home, f"{split}/embeddings")
     return concatenate([read_embeddings(path) for path in paths])
@@ -153,7 +168,7 @@ def _table(home: Path, path: Path, table: Table) -> pl.DataFrame:
 
 def _shards(home: Path, asset: str, table: Table) -> pl.DataFrame:
     """Return the tables of all shards of an asset; InputError where there are none."""
-    paths = sorted((home / "store" / asset).glob("*.parquet"))
+    paths = sorted((store_folder(home) / asset).glob("*.parquet"))
     if not paths:
         raise _lacking(home, asset)
     return pl.concat([read_table(path, table) for path in paths])
@@ -170,7 +185,8 @@ def _model(home: Path, fingerprint: str) -> "Model | TracedModel":
     `fingerprint` is that of the index embeddings; a home trained anew since has another model, which the search
     will refuse.
     """
-    record = home / "store" / "trained_model.json"
+    store = store_folder(home)
+    record = store / "trained_model.json"
     if not record.exists():
         raise _lacking(home, "trained_model")
     path = traced_path(home / "search", fingerprint)
@@ -178,7 +194,7 @@ def _model(home: Path, fingerprint: str) -> "Model | TracedModel":
         return traced
     from landmark_dag.training.artifact import load_model
 
-    model = load_model(home / "store" / json.loads(record.read_text(encoding="utf-8"))["folder"])
+    model = load_model(store / json.loads(record.read_text(encoding="utf-8"))["folder"])
     if model.fingerprint == fingerprint:
         write_traced(path, model)
     return model

@@ -1,11 +1,14 @@
 """The manifest of a shard: every photo read once, fingerprinted and tried, the unreadable ones set apart."""
 
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 import polars as pl
 
+from landmark_dag.errors import InputError
 from landmark_dag.files import fingerprint
 from landmark_dag.photos.reading import UnreadablePhoto, photo_size, read_bytes
 from landmark_dag.photos.source import PhotoLocation
@@ -47,8 +50,17 @@ def build_manifest(locations: Sequence[PhotoLocation], threads: int = 4) -> tupl
 
 
 def locations_of(manifest: pl.DataFrame) -> list[PhotoLocation]:
-    """Return where the photos of a manifest (tables.MANIFEST) lie, in its order."""
-    return [PhotoLocation(*row) for row in manifest.select("image_id", "path", "offset", "size").iter_rows()]
+    """Return where the photos of a manifest (tables.MANIFEST) lie, in its order.
+
+    Raises InputError, naming this machine, when it has none of their files: the manifest was made on another.
+    """
+    locations = [PhotoLocation(*row) for row in manifest.select("image_id", "path", "offset", "size").iter_rows()]
+    if locations and not any(Path(location.path).exists() for location in locations):
+        raise InputError(
+            f"The machine {socket.gethostname()} has none of the files of these {len(locations)} photos, such as "
+            f"{locations[0].path}; mount the photos there at the same path as where they were listed, and run again."
+        )
+    return locations
 
 
 def manifest_changes(before: pl.DataFrame, after: pl.DataFrame) -> ManifestChanges:

@@ -15,6 +15,7 @@ from landmark_dag.partitions import SHARDS
 from landmark_dag.retrieval.settings import EmbeddingSettings
 from landmark_dag.tables import LABELS, write_table
 from resources.store import Store
+from tests.buckets import BUCKET, ask_for_credentials, s3_server
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class World:
         self.fails = False
         self.failures: list[Exception] = []
         self.batches: list[int] = []
+        self.refuses = ""
 
     def assets(self) -> list[dg.AssetsDefinition]:
         world = self
@@ -47,6 +49,8 @@ class World:
             if world.fails:
                 raise RuntimeError("the disk is on fire")
             write_table(path, LABELS, frame, version)
+            if world.refuses:
+                ask_for_credentials(world.refuses, True)
             return {"rows": 1, "dagster/row_count": 1}
 
         sharded = {"partitions_def": SHARDS["index"], "backfill_policy": dg.BackfillPolicy.single_run()}
@@ -205,3 +209,57 @@ def test_what_was_computed_is_measured_and_previewed(world: World, instance: dg.
     assert metadata["stored bytes"].value == world.store.path("total").stat().st_size
     assert metadata["photos per second"].value > 0
     assert metadata["preview"].value.startswith("| image_id | landmark_id | landmark |\n| --- | --- | --- |\n| ")
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> tuple[World, World]:
+    (tmp_path / "shared").mkdir()
+    one, other = World(tmp_path / "one"), World(tmp_path / "other")
+    for world in (one, other):
+        world.store = Store(root=world.store.root, shared=f"file://{tmp_path}/shared")
+    return one, other
+
+
+def test_another_machine_computes_nothing_that_is_shared(
+    machines: tuple[World, World], instance: dg.DagsterInstance
+) -> None:
+    one, other = machines
+    one.run(instance)
+    other.run(instance)
+    assert (one.computed, other.computed) == (EVERYTHING, [])
+
+
+def test_another_machine_goes_on_from_what_is_shared(
+    machines: tuple[World, World], instance: dg.DagsterInstance
+) -> None:
+    one, other = machines
+    one.run(instance, selection='key:"index/root"')
+    other.run(instance, selection='key:"index/doubled"')
+    one.run(instance, selection="total")
+    assert (one.computed, other.computed) == (["total"], ["doubled 0000", "doubled 0001"])
+    other.content["0000"] = "changed"
+    other.run(instance)
+    one.content = other.content
+    one.run(instance)
+    assert one.computed == []
+    versions = [world.store.input_version("total") for world in machines]
+    assert versions[0] == versions[1]
+
+
+def test_an_output_that_could_not_be_shared_is_shared_by_the_next_run_and_not_computed_again(
+    tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with s3_server(monkeypatch) as address:
+        one, other = World(tmp_path / "one"), World(tmp_path / "other")
+        for world in (one, other):
+            world.store = Store(root=world.store.root, shared=f"s3://{BUCKET}/home")
+        one.refuses = address
+        with pytest.raises(Exception, match="refuses this machine's credentials"):
+            one.run(instance)
+        assert one.computed == ["root 0000"]
+        ask_for_credentials(address, False)
+        one.refuses = ""
+        one.run(instance)
+        assert one.computed == ["root 0001", "doubled 0000", "doubled 0001", "total"]
+        other.run(instance)
+        assert other.computed == []

@@ -1,9 +1,11 @@
 """Manifests: what is in a shard, what of it is unreadable, and how two manifests differ."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
+from landmark_dag.errors import InputError
 from landmark_dag.files import fingerprint
 from landmark_dag.photos import manifest as manifest_module
 from landmark_dag.photos.manifest import build_manifest, locations_of, manifest_changes
@@ -84,3 +86,17 @@ def test_changes_name_what_came_went_and_was_replaced(tmp_path: Path) -> None:
     assert (changes.added, changes.removed, changes.replaced) == (["d"], ["a"], ["b"])
     assert changes
     assert not manifest_changes(after, after)
+
+
+def test_a_machine_without_the_photos_is_named_with_the_place_where_they_should_be(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.jpg").write_bytes(jpeg())
+    paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    manifest, _ = build_manifest([PhotoLocation(p.stem, str(p), 0, p.stat().st_size) for p in paths])
+    paths[0].unlink()
+    assert len(locations_of(manifest)) == 2
+    paths[1].unlink()
+    with pytest.raises(InputError) as refused:
+        locations_of(manifest)
+    assert socket.gethostname() in str(refused.value)
+    assert f"none of the files of these 2 photos, such as {paths[0]}; mount the photos there" in str(refused.value)

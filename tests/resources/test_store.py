@@ -56,3 +56,58 @@ def test_a_digest_depends_on_content_and_not_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
     assert len(digest([])) == 32
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> tuple[Store, Store]:
+    (tmp_path / "shared").mkdir()
+    url = f"file://{tmp_path}/shared"
+    return Store(root=str(tmp_path / "one"), shared=url), Store(root=str(tmp_path / "other"), shared=url)
+
+
+def test_another_machine_reads_a_shared_table_and_its_version(machines: tuple[Store, Store]) -> None:
+    one, other = machines
+    one.write("train/labels", LABELS, LABEL, "v1")
+    assert other.read("train/labels", LABELS).equals(LABEL)
+    assert other.input_version("train/labels") == "v1"
+    assert other.stored("index/photos", ["0000"]) == []
+    with pytest.raises(InputError, match="index/photos of shard 0000 is not materialized yet"):
+        other.read_shards("index/photos", LABELS, ["0000"])
+
+
+def test_another_machine_finds_a_model_whole(machines: tuple[Store, Store]) -> None:
+    one, other = machines
+    for version in ("v1", "v2"):
+        folder = Path(one.root) / "models" / version
+        folder.mkdir(parents=True)
+        for name in ("model.json", "weights.safetensors"):
+            (folder / name).write_text(f"{name} {version}")
+        one.write_record(one.path("trained_model"), version, {"folder": f"models/{version}"})
+        one.sync([one.path("trained_model")])
+        assert other.version(other.path("trained_model")) == version
+        found = {path.name: path.read_text() for path in other.model_folder().iterdir()}
+        assert found == {"model.json": f"model.json {version}", "weights.safetensors": f"weights.safetensors {version}"}
+
+
+def test_a_model_that_was_not_shared_yet_is_shared_before_the_record_that_names_it(
+    machines: tuple[Store, Store],
+) -> None:
+    one, other = machines
+    folder = Path(one.root) / "models/v1"
+    folder.mkdir(parents=True)
+    (folder / "weights.safetensors").write_text("weights")
+    one.write_record(one.path("trained_model"), "v1", {"folder": "models/v1"})
+    (Path(one.shared.removeprefix("file://")) / "models").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="cannot be reached"):
+        one.sync([one.path("trained_model")])
+    assert other.version(other.path("trained_model")) is None
+
+
+def test_a_page_is_shared_with_its_record(machines: tuple[Store, Store]) -> None:
+    one, other = machines
+    one.path("gallery").parent.mkdir(parents=True)
+    one.path("gallery").with_suffix(".html").write_text("<p>")
+    one.write_record(one.path("gallery"), "v1", {"file": "gallery.html"})
+    one.sync([one.path("gallery")])
+    assert other.input_version("gallery") == "v1"
+    assert other.path("gallery").with_suffix(".html").read_text() == "<p>"
