@@ -3,6 +3,8 @@ PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 LANDMARK_HOME ?= home/demo
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+POSTGRESQL := $(shell command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)
+ABSENT := $(if $(BROWSER),, and not browser)$(if $(POSTGRESQL),, and not postgresql)
 
 .PHONY: demo dev test lint slow constraints
 
@@ -13,15 +15,12 @@ dev: .venv/installed
 	mkdir -p $(LANDMARK_HOME)/dagster
 	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || cp landmark_dag/dagster.yaml $(LANDMARK_HOME)/dagster/
 	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
-		.venv/bin/dagster dev -w workspace.yaml
+		PYTHONWARNINGS='ignore:Function `dev_command`' .venv/bin/dagster dev -w workspace.yaml
 
 test: lint
-ifeq ($(BROWSER),)
-	@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them."
-	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow and not browser"
-else
-	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow"
-endif
+	$(if $(BROWSER),,@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them.")
+	$(if $(POSTGRESQL),,@echo "No PostgreSQL on this machine: the tests of an instance on it are NOT run; install postgresql to run them.")
+	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow$(ABSENT)"
 
 lint: .venv/installed
 	.venv/bin/ruff check .
@@ -30,7 +29,7 @@ lint: .venv/installed
 	.venv/bin/mypy
 
 slow: .venv/installed
-	.venv/bin/pytest -q -m slow
+	.venv/bin/pytest -q -m "slow$(ABSENT)"
 
 .venv/installed: pyproject.toml constraints.txt
 	command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.9)

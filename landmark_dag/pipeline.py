@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import dagster as dg
+from filelock import FileLock, Timeout
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings import HomeSettings, home_folder, write_home_settings
@@ -33,6 +34,8 @@ _STATES = {
     dg.DagsterEventType.STEP_FAILURE: "failed",
 }
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+_BY_COMMAND = {"landmark/launched_by": "landmark-dag run", "dagster/max_retries": "0"}
+"""Tags of the runs that this module executes in its own process: no daemon is to take them up."""
 
 
 def prepare_home(home: Path, settings: HomeSettings) -> None:
@@ -56,8 +59,19 @@ def prepare_home(home: Path, settings: HomeSettings) -> None:
 def run_pipeline(watcher: Watcher) -> None:
     """Materialize everything for this process's home folder; what is stored already is not computed again.
 
-    Raises what the first failing step raised, wrapped by Dagster; steps that succeeded stay stored.
+    Raises what the first failing step raised, wrapped by Dagster; steps that succeeded stay stored. Raises InputError
+    while another process does the same.
     """
+    lock = FileLock(home_folder() / "run.lock")
+    try:
+        with lock.acquire(timeout=0):
+            _run_jobs(watcher)
+    except Timeout:
+        raise InputError(f"Another run works on {home_folder()}; wait for its end, or choose another --home.") from None
+
+
+def _run_jobs(watcher: Watcher) -> None:
+    """Register the source's shards and run the jobs one after the other, in the only process that does."""
     from landmark_dag import definitions as location
     from landmark_dag.automation import JOBS, register_shards
 
@@ -67,9 +81,31 @@ def run_pipeline(watcher: Watcher) -> None:
     jobs = [definitions.resolve_job_def(job.name) for job in JOBS]
     watcher.begin(sum(len(job.nodes) for job in jobs))
     with dg.DagsterInstance.get() as instance:
+        _end_killed_runs(instance)
+        _warn_of_taken_slots(instance, watcher)
         register_shards(instance, photo_source.source())
         for job in jobs:
             _run(job, instance, watcher)
+
+
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Mark former runs of this command as failed that never came to an end, and free the slots of pools they took.
+
+    Their process was killed: it held the lock that this one holds. Their slots would be taken for ever.
+    """
+    unfinished = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags=_BY_COMMAND)
+    for run in instance.get_runs(unfinished):
+        instance.report_run_failed(run, "The process of this run was killed.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _warn_of_taken_slots(instance: dg.DagsterInstance, watcher: Watcher) -> None:
+    """Tell of the runs that hold a GPU slot: this one waits for them, and nothing else says so."""
+    for slot in instance.event_log_storage.get_concurrency_info("gpu").claimed_slots:
+        watcher.warn(
+            f"Run {slot.run_id} holds a slot of the pool gpu, and this run waits for it; if that run is dead, "
+            "terminate it in the UI."
+        )
 
 
 def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) -> None:
@@ -96,7 +132,7 @@ def _run(job: dg.JobDefinition, instance: dg.DagsterInstance, watcher: Watcher) 
             run_config=_QUIET,
             instance=instance,
             run_id=run_id,
-            tags={**whole_split(instance, job.name).tags, THEN_TAG: ""},
+            tags={**whole_split(instance, job.name).tags, **_BY_COMMAND, THEN_TAG: ""},
         )
     except dg.DagsterError as error:
         if blocking:

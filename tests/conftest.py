@@ -1,4 +1,4 @@
-"""What tests share: the browser that opens pages, and the mark of the tests that need it."""
+"""What tests share: the browser that opens pages, and the marks of the tests that need programs of the machine."""
 
 import shutil
 from collections.abc import Iterator
@@ -10,10 +10,11 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that opens a page as `browser`, so that `make test` can tell where there is none."""
+    """Mark every test by the program it starts, so that `make test` can tell where there is none."""
     for item in items:
-        if "browser" in getattr(item, "fixturenames", ()):
-            item.add_marker("browser")
+        for program in ("browser", "postgresql"):
+            if program in getattr(item, "fixturenames", ()):
+                item.add_marker(program)
 
 
 @pytest.fixture(scope="session")

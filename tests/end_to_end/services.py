@@ -40,8 +40,10 @@ def home_environment(home: Path, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `command` in the repository until the block ends, then interrupt it as Ctrl-C does.
+def running(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, user: str | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `command` in the repository, as `user`, until the block ends; then interrupt it as Ctrl-C does.
 
     What it prints goes to `log`. A test runner may ignore SIGINT, and its children with it: the default is set again.
     """
@@ -52,7 +54,13 @@ def running(command: Sequence[str], environment: Mapping[str, str], log: Path) -
 
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=dict(environment), stdout=output, stderr=output, preexec_fn=default_signals
+            command,
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=output,
+            stderr=output,
+            user=user,
+            preexec_fn=default_signals,
         )
         try:
             yield process

@@ -1,0 +1,60 @@
+"""Running the pipeline in one process: a home has one run at a time, and a killed one keeps no slot."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from filelock import FileLock
+
+from tests.end_to_end.services import home_environment, wait_until
+from tests.evaluation.homes import photo
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six photos in each split, of two landmarks."""
+    for number in range(6):
+        for split in (f"train/landmark{number % 2}", "index", "query"):
+            photo(tmp_path / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
+    return tmp_path / "photos"
+
+
+def started(photos: Path, home: Path) -> subprocess.Popen[str]:
+    command = [str(Path(sys.executable).with_name("landmark-dag")), "run", "--photos", str(photos)]
+    command += ["--home", str(home), "--profile", "demo"]
+    return subprocess.Popen(command, env=home_environment(home), text=True, stderr=subprocess.PIPE)
+
+
+def test_a_second_run_on_one_home_is_refused_in_one_sentence(photos: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with FileLock(home / "run.lock"):
+        refused = started(photos, home)
+        _, printed = refused.communicate()
+    assert refused.returncode == 2
+    assert f"Another run works on {home}; wait for its end, or choose another --home." in printed
+    assert "Traceback" not in printed
+
+
+def test_a_run_that_was_killed_on_the_gpu_fails_and_the_next_one_takes_its_slot(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one gets as far as these photos lead: cleaning keeps none of them."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    killed = started(photos, home)
+    wait_until((home / "dagster" / "dagster.yaml").exists, "the instance")
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        wait_until(lambda: storage.get_concurrency_info("gpu").claimed_slots, "a GPU step")
+        os.kill(killed.pid, 9)
+        killed.communicate()
+        assert storage.get_concurrency_info("gpu").claimed_slots
+        following = started(photos, home)
+        _, printed = following.communicate(timeout=240)
+        assert "No photo is left to train on" in printed
+        assert [run.status.value for run in instance.get_runs()] == ["FAILURE", "FAILURE"]
+        assert not storage.get_concurrency_info("gpu").claimed_slots
