@@ -13,7 +13,7 @@ dev: .venv/installed
 	mkdir -p $(LANDMARK_HOME)/dagster
 	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || cp landmark_dag/dagster.yaml $(LANDMARK_HOME)/dagster/
 	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
-		.venv/bin/dagster dev -w workspace.yaml
+		.venv/bin/dagster dev -w workspace.yaml --host 127.0.0.1
 
 test: lint
 ifeq ($(BROWSER),)

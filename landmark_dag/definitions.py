@@ -19,6 +19,7 @@ from landmark_dag.automation import (
     reindexing,
     with_policies,
 )
+from landmark_dag.secrets import without_secrets
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
@@ -44,7 +45,7 @@ def defs() -> dg.Definitions:
         resources={
             "store": Store(root=str(home / "store")),
             "photo_source": PhotoSourceResource(
-                photos=os.environ.get("LANDMARK_PHOTOS") or settings.photos,
+                photos=without_secrets(os.environ.get("LANDMARK_PHOTOS") or settings.photos),
                 photos_per_shard=active_profile().photos_per_shard,
                 dataset=dict(settings.dataset),
                 home=str(home),

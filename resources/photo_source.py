@@ -8,6 +8,7 @@ from pydantic import Field
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoSource
+from landmark_dag.secrets import refuse_secrets
 
 
 class PhotoSourceResource(dg.ConfigurableResource):
@@ -48,6 +49,7 @@ def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], ho
 
     if "://" not in photos:
         return FolderSource(Path(photos), photos_per_shard, home / "shards")
+    refuse_secrets(photos)
     try:
         download = DownloadSettings(**dataset.get("download", {}))
         settings = Gldv2Settings(base_url=photos, **{**dataset, "download": download})
