@@ -15,7 +15,7 @@ dev: .venv/installed
 	mkdir -p $(LANDMARK_HOME)/dagster
 	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || cp landmark_dag/dagster.yaml $(LANDMARK_HOME)/dagster/
 	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
-		PYTHONWARNINGS='ignore:Function `dev_command`' .venv/bin/dagster dev -w workspace.yaml
+		PYTHONWARNINGS='ignore:Function `dev_command`' .venv/bin/dagster dev -w workspace.yaml --host 127.0.0.1
 
 test: lint
 	$(if $(BROWSER),,@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them.")

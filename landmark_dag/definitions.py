@@ -23,6 +23,7 @@ from landmark_dag.automation import (
     with_policies,
 )
 from landmark_dag.partitions import SHARDS
+from landmark_dag.secrets import without_secrets
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
@@ -47,7 +48,7 @@ def defs() -> dg.Definitions:
         resources={
             "store": home_store(home),
             "photo_source": PhotoSourceResource(
-                photos=os.environ.get("LANDMARK_PHOTOS") or settings.photos,
+                photos=without_secrets(os.environ.get("LANDMARK_PHOTOS") or settings.photos),
                 photos_per_shard=active_profile().photos_per_shard,
                 dataset=dict(settings.dataset),
                 home=str(home),

@@ -1,10 +1,13 @@
 """Writing files so that a reader sees the whole of one or nothing of it, and fingerprints of bytes."""
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from landmark_dag.errors import InputError
@@ -14,12 +17,12 @@ from landmark_dag.errors import InputError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on a clean exit it is synced and renamed over `path`.
 
-    A failure inside the block removes the temporary file and leaves whatever `path` held before.
+    A failure inside the block removes the temporary file and leaves whatever `path` held before. What a process
+    that was killed left behind is removed by the next that writes `path`; that of one still at work is not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    remove_unfinished(path)
+    handle, temporary = _locked(lambda prefix: _temporary_file(path.parent, prefix), path)
     try:
         yield temporary
         with temporary.open("rb") as written:
@@ -28,6 +31,62 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `folder`; on a clean exit its files are synced and it is renamed over `folder`.
+
+    See `replacing`. A folder that is there is moved aside first: for a moment there is none.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder)
+    handle, temporary = _locked(lambda prefix: tempfile.mkdtemp(".tmp", prefix, folder.parent), folder)
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.chmod(0o755)
+        if folder.exists():
+            aside = Path(tempfile.mkdtemp(".tmp", f".{folder.name}.", folder.parent))
+            folder.rename(aside / folder.name)
+        temporary.rename(folder)
+    finally:
+        os.close(handle)
+        remove_unfinished(folder)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed processes left beside `path`; what a live one is at work on is locked, and stays."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            finally:
+                os.close(handle)
+
+
+def _locked(make: Callable[[str], str], path: Path) -> tuple[int, Path]:
+    """Return a new temporary file or folder beside `path`, and the handle that locks it while this process lives."""
+    while True:
+        temporary = Path(make(f".{path.name}."))
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(temporary, os.O_RDONLY)
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if temporary.exists():  # until it was locked, another process may have taken it for one left behind
+                return handle, temporary
+            os.close(handle)
+
+
+def _temporary_file(folder: Path, prefix: str) -> str:
+    handle, name = tempfile.mkstemp(".tmp", prefix, folder)
+    os.close(handle)
+    return name
 
 
 def fingerprint(data: bytes | memoryview) -> str:

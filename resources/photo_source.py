@@ -10,6 +10,7 @@ from pydantic import Field
 from landmark_dag.errors import InputError
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.photos.source import PhotoSource
+from landmark_dag.secrets import refuse_secrets
 from landmark_dag.settings import shared_location
 from landmark_dag.shared_location import SharedLocation
 
@@ -72,6 +73,7 @@ def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], ho
             location.sync_folder(_MEMORY)
             return SharedFolderSource(Path(photos), photos_per_shard, location.copies / _MEMORY, location)
         return FolderSource(Path(photos), photos_per_shard, home / _MEMORY)
+    refuse_secrets(photos)
     try:
         download = DownloadSettings(**dataset.get("download", {}))
         settings = Gldv2Settings(base_url=photos, **{**dataset, "download": download})

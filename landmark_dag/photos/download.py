@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.settings import DownloadSettings
+from landmark_dag.secrets import without_secrets
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
@@ -157,9 +158,9 @@ def _http_answer(url: str, offset: int, settings: DownloadSettings) -> Iterator[
         with requests.get(url, headers=headers, stream=True, timeout=settings.timeout_seconds) as response:
             yield _read_status(response, url, offset)
     except (requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects) as error:
-        raise DownloadError(f"{url} cannot be fetched: {error}; correct the base URL.") from error
+        raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}; correct the base URL.") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        raise _TryAgain(str(error) or type(error).__name__) from error
+        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
 
 
 def _read_status(response: requests.Response, url: str, offset: int) -> _Answer:
@@ -193,9 +194,9 @@ def _fsspec_answer(url: str, offset: int, settings: DownloadSettings) -> Iterato
     except FileNotFoundError:
         raise NotOnServer(f"{url} does not exist; check the base URL.") from None
     except (ImportError, ValueError, PermissionError) as error:
-        raise DownloadError(f"{url} cannot be fetched: {error}.") from error
+        raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}.") from None
     except OSError as error:
-        raise _TryAgain(str(error) or type(error).__name__) from error
+        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
     with remote:
         start = offset if offset <= total else 0
         yield _Answer(start, total, _pieces(remote, start))
@@ -208,7 +209,7 @@ def _pieces(remote: BinaryIO, start: int) -> Iterator[bytes]:
         while piece := remote.read(_CHUNK):
             yield piece
     except OSError as error:
-        raise _TryAgain(str(error) or type(error).__name__) from error
+        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
 
 
 def _check_room(part: Path, needed: int) -> None:

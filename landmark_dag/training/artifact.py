@@ -2,9 +2,6 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
@@ -15,6 +12,7 @@ import safetensors.torch
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.files import replacing_folder
 from landmark_dag.training.history import History
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from landmark_dag.training.settings import NetworkSettings
@@ -62,21 +60,12 @@ def save_model(
     The fingerprint is a hash of the weights and the config, so equal models have equal fingerprints
     wherever and whenever they were trained.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     weights = _weights(network)
     config = _config(network, settings, class_landmarks)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".tmp", dir=folder.parent))
-    try:
+    with replacing_folder(folder) as temporary:
         (temporary / WEIGHTS_FILE).write_bytes(weights)
         (temporary / CONFIG_FILE).write_text(config)
         (temporary / HISTORY_FILE).write_text(json.dumps(history, indent=1))
-        for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.chmod(0o755)
-        _rename_over(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return _fingerprint(weights, config)
 
 
@@ -140,19 +129,3 @@ def _fingerprint(weights: bytes, config: str) -> str:
     digest = hashlib.blake2b(weights, digest_size=16)
     digest.update(config.encode())
     return digest.hexdigest()
-
-
-def _rename_over(temporary: Path, folder: Path) -> None:
-    """Rename a folder over another, which is moved aside first and then removed."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".old", dir=folder.parent))
-    folder.rename(aside / folder.name)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        (aside / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

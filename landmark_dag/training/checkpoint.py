@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
+from landmark_dag.files import remove_unfinished, replacing
 
 FORMAT = 1
 """Version of the file's layout; a file of another one is refused."""
@@ -47,8 +47,7 @@ class Checkpoint:
 
         Raises InputError, naming the file, when it is damaged, or of another format or training.
         """
-        for unfinished in self.path.parent.glob(f".{self.path.name}.*.tmp"):
-            unfinished.unlink(missing_ok=True)
+        remove_unfinished(self.path)
         if not self.path.exists():
             return None
         try:

@@ -1,0 +1,152 @@
+"""Passwords and signatures are refused where they would be stored or shown, and hidden where they turn up."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from landmark_dag.errors import InputError
+from landmark_dag.photos.download import DownloadError, fetch
+from landmark_dag.secrets import refuse_secrets, without_secrets
+from tests.photos.bucket import HURRY, BucketServer, Fault, serving
+
+ROOT = Path(__file__).parents[2]
+SECRETS = ["https://ann:S3CRET@host/data", "https://S3CRET@host/data", "s3://bucket/data?X-Amz-Signature=S3CRET"]
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_a_url_with_credentials_is_refused_without_repeating_them(url: str) -> None:
+    with pytest.raises(InputError, match=r"\*\*\*.*environment variables") as refused:
+        refuse_secrets(url)
+    assert "S3CRET" not in str(refused.value)
+
+
+def test_a_plain_url_is_admitted() -> None:
+    for url in ("https://host:8443/a/b", "s3://bucket/data", "file:///data", "memory://x"):
+        refuse_secrets(url)
+
+
+def test_only_users_and_queries_are_hidden_in_a_text() -> None:
+    text = "pool(host='h', port=443): /a?sig=S3CRET&x=1 (from https://u:S3CRET@h/p/q?k=S3CRET), mail a@b.c; why? x=1"
+    assert (
+        without_secrets(text) == "pool(host='h', port=443): /a?*** (from https://***@h/p/q?***), mail a@b.c; why? x=1"
+    )
+
+
+def test_the_command_line_stores_and_prints_no_credentials(tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("landmark-dag")),
+        "run",
+        "--photos",
+        SECRETS[0],
+        "--home",
+        str(tmp_path / "h"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "carries a user, a password or a query" in done.stderr
+    assert "S3CRET" not in done.stdout + done.stderr and done.stderr.count("\n") == 1
+    assert not (tmp_path / "h").exists()
+
+
+@pytest.mark.parametrize("url", SECRETS)
+def test_the_resources_that_the_ui_shows_hold_no_credentials(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("LANDMARK_PHOTOS", url)
+    from landmark_dag import definitions
+
+    resource = (definitions.defs().resources or {})["photo_source"]
+    assert "S3CRET" not in repr(resource) and "***" in repr(resource)
+    with pytest.raises(InputError, match="carries a user"):
+        resource.source()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[BucketServer]:
+    (tmp_path / "bucket").mkdir()
+    with serving(tmp_path / "bucket") as server:
+        yield server
+
+
+def test_the_signature_of_a_redirect_that_fails_is_neither_told_nor_logged(
+    server: BucketServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    signed = f"http://ann:S3CRET@127.0.0.1:{port}/x?X-Amz-Signature=S3CRET&X-Amz-Credential=S3CRET"
+    server.faults["/x"] += [Fault(status=302, headers={"Location": signed})] * (HURRY.retries + 1)
+    with pytest.raises(DownloadError, match="could not be fetched") as failed:
+        fetch(f"{server.url}/x", tmp_path / "x", HURRY)
+    told, cause = str(failed.value) + caplog.text, failed.value.__cause__
+    while cause is not None:
+        told, cause = told + str(cause), cause.__cause__
+    assert "S3CRET" not in told and "***" in told
+
+
+def listening(process: int) -> set[str]:
+    """The addresses at which a process and its children listen, in hexadecimal as /proc tells them."""
+    children = {process}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            number, _, parent = entry.parent.name, *entry.read_text().rsplit(")", 1)[1].split()[:2]
+            if int(parent) in children:
+                children.add(int(number))
+    sockets = set()
+    for child in children:
+        with contextlib.suppress(OSError):
+            sockets |= {str(link.readlink()) for link in Path(f"/proc/{child}/fd").iterdir() if link.is_symlink()}
+    addresses = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                addresses.add(fields[1].split(":")[0])
+    return addresses
+
+
+@pytest.mark.slow
+def test_make_dev_listens_on_this_machine_alone(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    told = subprocess.run(
+        ["make", "-n", "dev", f"LANDMARK_HOME={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    commands = told.stdout.replace("\\\n", " ").strip().splitlines()
+    dev = next(line for line in commands if "dagster dev" in line)
+    for line in commands:
+        if line is not dev and ".venv/installed" not in line:
+            subprocess.run(line, shell=True, cwd=ROOT, check=True)
+
+    def as_by_hand() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+    words = [word for word in shlex.split(dev) if "=" not in word or word.startswith("-")]
+    environment = os.environ | {
+        "LANDMARK_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }  # fmt: skip
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*words, "--port", str(port)], cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=as_by_hand
+        )
+    try:
+        for _ in range(240):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info") as answer:
+                assert "dagster_webserver_version" in json.load(answer)
+                break
+            time.sleep(0.5)
+        else:
+            pytest.fail((tmp_path / "log").read_text()[-2000:])
+        assert listening(process.pid) == {"0100007F"}
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(60)
