@@ -132,17 +132,20 @@ def knn_graph(
 
     Of an exact graph only the neighbours in new index shards are searched, and merged into what is stored.
     """
-    from landmark_dag.retrieval.embeddings import sample
-    from landmark_dag.retrieval.knn_tables import NeighbourSearch, grown_graph, growth_notes, merged_shards
-
-    settings, device = config.settings(), accelerator.torch_device()
+    settings = config.settings()
     index_shards = every_shard(context, "index")
 
     @functools.cache
-    def search(*shards: str) -> NeighbourSearch:
-        return NeighbourSearch(store.read_embeddings("index/embeddings", shards), settings, device)
+    def search(*shards: str) -> Any:
+        from landmark_dag.retrieval.knn_tables import NeighbourSearch
+
+        index = store.read_embeddings("index/embeddings", shards)
+        return NeighbourSearch(index, settings, accelerator.torch_device())
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
+        from landmark_dag.retrieval.embeddings import sample
+        from landmark_dag.retrieval.knn_tables import grown_graph, growth_notes, merged_shards
+
         queries = store.read_embeddings("query/embeddings", [shard])
         origin = digest([store.input_version("query/embeddings", shard), determining(settings)])
         versions = store.input_versions("index/embeddings", index_shards)
@@ -210,12 +213,12 @@ def _voters(split: str) -> dg.AssetsDefinition:
     def voters(
         context: dg.AssetExecutionContext, config: TrainNeighbourConfig, store: Store, accelerator: Accelerator
     ) -> dg.MaterializeResult:
-        from landmark_dag.retrieval.knn_tables import VoterSearch
-
         settings = config.settings()
 
         @functools.cache
-        def search() -> VoterSearch:
+        def search() -> Any:
+            from landmark_dag.retrieval.knn_tables import VoterSearch
+
             cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
             voting = set(cleaned["image_id"])
             train = store.read_embeddings("train/embeddings", every_shard(context, "train"), voting)

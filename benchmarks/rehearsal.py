@@ -17,7 +17,6 @@ import functools
 import json
 import multiprocessing
 import sys
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -45,36 +44,40 @@ COLUMNS = {
 }
 
 
-def apart(function: Callable[..., Any], *arguments: object) -> Any:
-    """Return what the function returns in a process of its own, forked from one that has imported the definitions.
+IMPORTED = ["benchmarks.rehearsal_home", "landmark_dag.definitions", "dagster._core.storage.sqlite_storage", "numba"]
+"""What every step's process has imported when its step begins."""
 
-    Definitions take their defaults from the profile of the present home, which is the same in every rehearsal.
+
+def rehearse(rehearsal: Rehearsal, device: str, together: bool) -> list[dict[str, Any]]:
+    """Make the home, materialize every stage, and return what each took, now or when it was computed.
+
+    Each stage has a process of its own, or one has all, forked from one that has imported what all need. Definitions
+    take their defaults from the profile of the present home, which is the same in every rehearsal.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.rehearsal_home", "landmark_dag.definitions"])
-    with ProcessPoolExecutor(1, context) as pool:
-        return pool.submit(function, *arguments).result()
-
-
-def rehearse(rehearsal: Rehearsal, device: str) -> list[dict[str, Any]]:
-    """Make the home, materialize every stage, and return what each took, now or when it was computed."""
     home, notes = str(rehearsal.home), rehearsal.home / "measured.json"
     rehearsal.folder.mkdir(parents=True, exist_ok=True)
     prepare_home(rehearsal.home, rehearsal.home_settings())
-    apart(make_home, rehearsal)
-
-    @functools.cache
-    def speeds() -> dict[str, float]:
-        return {"product": apart(product_speed, device), "read": apart(read_speed, home)}
-
     measured: dict[str, dict[str, Any]] = json.loads(notes.read_text()) if notes.exists() else {}
-    for stage in STAGES:
-        taken = apart(materialize, home, stage, device)
-        if taken["computed"] or stage.asset not in measured:
-            measured[stage.asset] = {"share": rehearsal.share, **taken, **_floor(taken, stage, rehearsal, speeds())}
-        with replacing(notes) as path:
-            path.write_text(json.dumps(measured, indent=2))
-        print(f"{rehearsal.share:g} {stage.asset}: {taken['seconds']:.1f} s", file=sys.stderr)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(IMPORTED)
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=None if together else 1) as pool:
+
+        @functools.cache
+        def speeds() -> dict[str, float]:
+            return {
+                "product": pool.submit(product_speed, device).result(),
+                "read": pool.submit(read_speed, home).result(),
+            }
+
+        pool.submit(make_home, rehearsal).result()
+        for stage in STAGES:
+            taken = pool.submit(materialize, home, stage, device).result()
+            if taken["computed"] or stage.asset not in measured:
+                measured[stage.asset] = {"share": rehearsal.share, **taken, **_floor(taken, stage, rehearsal, speeds())}
+            with replacing(notes) as path:
+                path.write_text(json.dumps(measured, indent=2))
+            done = f"computed {taken['computed']} of {taken['of']} in {taken['seconds']:.1f} s"
+            print(f"{rehearsal.share:g} {stage.asset}: {done}", file=sys.stderr)
     return list(measured.values())
 
 
@@ -106,12 +109,13 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("home/rehearsal"))
 @click.option("--shards", default=0, help="shards a split at most; 0: 50 of train, 50 of index, 20 of queries")
 @click.option("--device", default="cpu", show_default=True)
+@click.option("--together", is_flag=True, help="one process for all stages, as `landmark-dag run` does")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object in place of the table")
-def main(shares: tuple[float, ...], home: Path, shards: int, device: str, as_json: bool) -> None:
+def main(shares: tuple[float, ...], home: Path, shards: int, device: str, together: bool, as_json: bool) -> None:
     """Rehearse at each share, in a folder of its own under the home, and print what every stage took."""
     rows = []
     for share in shares:
-        rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device)
+        rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device, together)
     print(json.dumps({"stages": rows}) if as_json else table(rows))
 
 

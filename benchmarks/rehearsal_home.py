@@ -21,7 +21,7 @@ from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, write_table
 from resources.store import WHOLE, Store, digest
 
 MODEL = "synthetic"
-NOISE = 0.3, 1.2
+NOISE = 0.4, 1.4
 """Least and largest length of a photo's own part, beside that of its landmark's centre."""
 
 _IN_DOMAIN = {"train": 1.0, "index": 0.7, "query": 0.5}

@@ -32,11 +32,11 @@ def _voters(split: str) -> Stage:
 
 
 STAGES = (
-    _voters("index"),
-    Stage("index/votes", "index", ("index/voters", "cleaned_dataset")),
     _voters("query"),
     Stage("query/votes", "query", ("query/voters", "cleaned_dataset")),
     Stage("knn_graph", "query", ("query/embeddings", "index/embeddings"), ("query", "index")),
+    _voters("index"),
+    Stage("index/votes", "index", ("index/voters", "cleaned_dataset")),
     Stage("sorted_ranking", "query", ("knn_graph", "query/votes", "index/votes")),
     Stage("inserted_ranking", "query", ("sorted_ranking", "query/votes", "index/votes")),
     Stage("retrieval_metrics", "", ("knn_graph", "sorted_ranking", "inserted_ranking")),
