@@ -34,7 +34,7 @@ slow: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.9)
 	$(UV) venv --quiet --clear --python ">=3.11" .venv
-	$(UV) pip install --quiet --python .venv --constraints constraints.txt --editable . --group dev
+	$(UV) pip install --quiet --compile-bytecode --python .venv --constraints constraints.txt --editable . --group dev
 	touch $@
 
 constraints:

@@ -1,0 +1,177 @@
+"""Re-indexing by the real daemon: what arrives is embedded, what is killed is completed, nothing is done twice."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from landmark_dag.photos.folder import FolderSource
+from landmark_dag.photos.rendering import render_photos
+from landmark_dag.photos.rendering_settings import RenderingSettings
+from landmark_dag.tables import NEIGHBOURS, RANKING, read_table
+from tests.end_to_end.services import ROOT, home_environment, running, wait_until
+from tests.end_to_end.test_pipeline import run
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+PHOTOS = RenderingSettings(landmarks=4, train_photos=48, index_photos=460, query_photos=8)
+AT_FIRST, ARRIVING = 40, 12
+TRANSCRIPT = ROOT / "test-artifacts" / "reindex.txt"
+
+
+@dataclass
+class Pass:
+    """A run of the index job and the run of the query job that followed it."""
+
+    embedded: str
+    ranked: str
+    seconds: list[float]
+
+
+class Daemon:
+    """A home that the daemon keeps current, and what its runs tell."""
+
+    def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
+        self.instance, self.folder, self.seen = instance, folder, set[str]()
+
+    def finished(self, job: str) -> list[dg.DagsterRun]:
+        runs = self.instance.get_runs(dg.RunsFilter(job_name=job, statuses=[dg.DagsterRunStatus.SUCCESS]))
+        return [run for run in reversed(runs) if run.run_id not in self.seen]
+
+    def seconds(self, run: dg.DagsterRun) -> float:
+        record = self.instance.get_run_record_by_id(run.run_id)
+        assert record and record.start_time and record.end_time
+        return record.end_time - record.start_time
+
+    def next_pass(self, wanted: str = "") -> Pass:
+        """Wait for an index run whose embedding step tells `wanted`, and for the query run after it."""
+
+        def told() -> Pass | None:
+            for index in self.finished("index"):
+                embedded = index.tags.get("landmark/index/embeddings", "")
+                after = [
+                    run
+                    for run in self.finished("query")
+                    if run.tags.get("dagster/run_key", "").startswith(index.run_id)
+                ]
+                if wanted in embedded and after:
+                    self.seen |= {run.run_id for job in ("index", "query") for run in self.finished(job)}
+                    return Pass(
+                        embedded,
+                        after[0].tags["landmark/inserted_ranking"],
+                        [self.seconds(index), self.seconds(after[0])],
+                    )
+            return None
+
+        return wait_until(told, f"a pass with {wanted or 'anything'}", 400)
+
+    def kill_while_embedding(self, unfinished: Path) -> str:
+        """Kill the process of the run that embeds, some seconds into it, and return the run's id."""
+
+        def embedding() -> tuple[str, int] | None:
+            for started in self.instance.get_runs(
+                dg.RunsFilter(job_name="index", statuses=[dg.DagsterRunStatus.STARTED])
+            ):
+                logs = self.instance.all_logs(started.run_id)
+                steps = {
+                    log.dagster_event.event_type_value
+                    for log in logs
+                    if log.step_key == "index__embeddings" and log.dagster_event
+                }
+                pid = re.search(r"Started process for run \(pid: (\d+)\)", " ".join(log.user_message for log in logs))
+                if "STEP_START" in steps and "STEP_SUCCESS" not in steps and pid and shard_begun(self.folder):
+                    return started.run_id, int(pid[1])
+            return None
+
+        run_id, pid = wait_until(embedding, "a run that embeds", 200)
+        time.sleep(3)
+        os.kill(pid, signal.SIGKILL)
+        assert not unfinished.exists()
+        return run_id
+
+
+def shard_begun(home: Path) -> bool:
+    """Whether the manifest of the last shard is stored, so that its photos are what is being embedded."""
+    return (home / "store/index/photos/0003.parquet").exists()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, list[Path]]]:
+    """Photos, a home made of some of them, and those that arrive later."""
+    folder = tmp_path_factory.mktemp("reindex")
+    render_photos(folder / "all", PHOTOS)
+    shutil.copytree(folder / "all", folder / "photos")
+    later = sorted((folder / "photos/index").iterdir())[AT_FIRST:]
+    for path in later:
+        path.unlink()
+    home = run(folder / "photos", folder / "home").home
+    settings = home / "settings.json"
+    content = json.loads(settings.read_text())
+    content["reindex"] |= {"cron": "* * * * *", "scheduled": True}
+    settings.write_text(json.dumps(content))
+    yield folder, home, [folder / "all/index" / path.name for path in later]
+
+
+def test_the_daemon_keeps_an_index_current_and_completes_what_was_killed(
+    world: tuple[Path, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, home, later = world
+    lines: list[str] = []
+    monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
+
+    def arrive(photos: list[Path]) -> str:
+        for path in photos:
+            shutil.copy(path, folder / "photos/index")
+        return FolderSource(folder / "photos", 300, home / "shards").shards("index")[-1]
+
+    def note(what: str, done: Pass) -> None:
+        took = " + ".join(f"{seconds:.0f} s" for seconds in done.seconds)
+        lines.append(f"{what}: index embeddings {done.embedded}; inserted ranking {done.ranked} ({took})")
+
+    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", str(ROOT / "workspace.yaml")]
+    first_shard = home / "store/index/embeddings/0000.arrow"
+    with (
+        dg.DagsterInstance.from_config(str(home / "dagster")) as instance,
+        running(command, home_environment(home), folder / "daemon.log"),
+    ):
+        daemon = Daemon(instance, home)
+        unchanged = daemon.next_pass()
+        note("nothing new", unchanged)
+        assert unchanged.embedded.startswith("0 photos embedded") and unchanged.ranked.startswith("0 rows ranked")
+
+        written = first_shard.stat().st_mtime_ns
+        assert arrive(later[:ARRIVING]) == "0001"
+        assert arrive(later[ARRIVING : 2 * ARRIVING]) == "0002"
+        grown = daemon.next_pass(f"{2 * ARRIVING} photos embedded, computed 2 of 3")
+        note("two new shards", grown)
+        assert first_shard.stat().st_mtime_ns == written
+
+        rest = later[2 * ARRIVING :]
+        assert len(rest) > 300 and arrive(rest[:300]) == "0003"
+        killed = daemon.kill_while_embedding(home / "store/index/embeddings/0003.arrow")
+        lines.append(f"a third shard: the process of run {killed[:8]} is killed while it embeds")
+        completed = daemon.next_pass("300 photos embedded, computed 1 of 4")
+        note("after the kill", completed)
+        assert instance.get_run_by_id(killed).status is dg.DagsterRunStatus.FAILURE
+
+    for path in rest[300:]:
+        (folder / "all/index" / path.name).unlink()
+    anew = run(folder / "all", folder / "anew")
+    for asset, table in {"knn_graph": NEIGHBOURS, "sorted_ranking": RANKING, "inserted_ranking": RANKING}.items():
+        grown_table, table_anew = (
+            read_table(place / f"store/{asset}/0000.parquet", table) for place in (home, anew.home)
+        )
+        assert grown_table.equals(table_anew), asset
+        lines.append(f"{asset}: {grown_table.height} rows, equal to a build from nothing")
+    TRANSCRIPT.parent.mkdir(exist_ok=True)
+    TRANSCRIPT.write_text("\n".join(lines) + "\n")
+    assert not list((home / "store").rglob("*.tmp"))
