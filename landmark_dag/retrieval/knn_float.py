@@ -2,15 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors
+from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors, Workers
 from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
-from landmark_dag.training.feeding import torch_threads
 
 NUMBERS = 2**25
 """Numbers of the index that are held as floats at a time."""
@@ -28,10 +26,9 @@ def product_error(dimensions: int) -> float:
 def shortlist_by_floats(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
     """Return the shortlist of the `k` nearest index rows (n, d), k <= n, of each query (q, d), on a CPU."""
     error = product_error(queries.shape[1]) * norms.products
-    threads = torch.get_num_threads()
     blocks = (Block(start, _factors(index[start:end]), error) for start, end in _blocks(index))
-    with _full_precision(), torch_threads(1), ThreadPoolExecutor(threads) as pool:
-        return shortlist_by_tiles(_factors(queries), blocks, k, pool, threads)
+    with _full_precision(), Workers() as workers:
+        return shortlist_by_tiles(_factors(queries), blocks, k, workers)
 
 
 def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
