@@ -11,18 +11,21 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.knn import rescored
 from landmark_dag.retrieval.knn_shortlist import Vectors
 
-Kind = Literal["hnsw", "ivf", "ivfsq"]
+Kind = Literal["hnsw", "ivf", "ivfsq", "ivfpq"]
 
 _HNSW_LINKS = 32
 _PHOTOS_A_LIST = 39
 """Fewest photos that faiss trains a list with, without a warning."""
 
-_REFINED = 2
+_NUMBERS_A_CODE = 2
+"""Numbers of a vector that ivfpq rounds together to 4 bits."""
+
+_REFINED = {"ivfsq": 2, "ivfpq": 16}
 """Candidates whose exact similarity is taken, times k, where the index holds rounded vectors."""
 
 
 class ApproximateIndex:
-    """Index vectors in a graph (hnsw) or in lists (ivf; ivfsq holds them rounded to 8 bits a number).
+    """Index vectors in a graph (hnsw) or in lists (ivf; ivfsq holds them rounded to 8 bits a number, ivfpq to 2).
 
     hnsw: Malkov and Yashunin, TPAMI 2018; it loses neighbours where photos stand in dense groups far apart, which the
     recall shows. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI 2011, section 4. Equal
@@ -33,7 +36,7 @@ class ApproximateIndex:
     def __init__(self, vectors: Vectors, kind: Kind) -> None:
         """Index `vectors` (n, d), which stay in use for exact similarities.
 
-        Raises InputError when they are too few to train the lists.
+        Raises InputError when they are too few to train the lists, or their dimensions do not fit ivfpq.
         """
         import faiss
 
@@ -43,10 +46,13 @@ class ApproximateIndex:
         lists = 1 << max(0, int(np.log2(4 * np.sqrt(max(count, 1)))))
         if kind != "hnsw" and count < _PHOTOS_A_LIST * lists:
             raise InputError(f"{count} index photos are too few for the approximate search {kind}; use exact.")
+        if kind == "ivfpq" and dimensions % _NUMBERS_A_CODE:
+            raise InputError(f"The approximate search ivfpq rounds 2 numbers together; {dimensions} is odd.")
         names = {
             "hnsw": f"HNSW{_HNSW_LINKS},Flat",
             "ivf": f"IVF{lists},Flat",
             "ivfsq": f"IVF{lists},SQ8",
+            "ivfpq": f"IVF{lists},PQ{dimensions // _NUMBERS_A_CODE}x4fs",
         }
         self._index = faiss.index_factory(dimensions, names[kind], faiss.METRIC_INNER_PRODUCT)
         rows = np.ascontiguousarray(vectors, np.float32)
@@ -61,7 +67,7 @@ class ApproximateIndex:
         """
         import faiss
 
-        wanted = min(len(self._vectors), k * (_REFINED if self._kind == "ivfsq" else 1))
+        wanted = min(len(self._vectors), k * _REFINED.get(self._kind, 1))
         if self._kind == "hnsw":
             parameters: Any = faiss.SearchParametersHNSW(efSearch=max(effort, wanted))  # type: ignore[attr-defined]
         else:

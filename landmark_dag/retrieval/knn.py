@@ -30,7 +30,7 @@ from landmark_dag.retrieval.knn_tiles import places
 Backend = Literal["auto", "integer", "float", "faiss", "torch"]
 
 _CANDIDATES_IN_MEMORY = 16_000_000
-_MOST_QUERIES = 16384
+_MOST_QUERIES, _MOST_ON_DEVICE = 16384, 131_072
 _UNPROVEN_QUERIES = 64
 
 
@@ -52,7 +52,8 @@ def nearest(
 
     `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
     has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB,
-    400 MB for floats, an accelerator 65,536 index rows and their scores for 16,384 queries.
+    400 MB for floats; an accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and
+    the scores of these for 8,192 queries, in all about 4 GB.
 
     Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
     that this machine or device has not.
@@ -67,7 +68,8 @@ def nearest(
     longest = float(lengths(index, "index").max())
     of_queries = lengths(queries, "query")
     wanted = min(len(index), k + int((exclude >= 0).any()))
-    block = max(1, min(_MOST_QUERIES, _CANDIDATES_IN_MEMORY // places(wanted)))
+    most, of_query = (_MOST_QUERIES, places(wanted)) if on_device.type == "cpu" else (_MOST_ON_DEVICE, 2 * wanted + 16)
+    block = max(1, min(most, _CANDIDATES_IN_MEMORY // of_query))
     for start in range(0, len(queries), block) if k else ():
         rows = slice(start, start + block)
         norms = Lengths(of_queries[rows], longest)

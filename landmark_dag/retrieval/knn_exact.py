@@ -4,15 +4,12 @@ Inner products are taken in float64 and rounded once to float32. Those of many q
 together, so that an index row is fetched into a core's cache once for them all.
 """
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-import torch
 from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors, in_threads, number, numbers
+from landmark_dag.retrieval.knn_shortlist import Shortlist, Vectors, Workers, number, numbers
 
 _CACHED_BYTES = 2**20
 """Bytes of index rows that are scored at a time: half of what a core keeps to itself, or less."""
@@ -27,11 +24,9 @@ _NONE = np.iinfo(np.int64).max
 
 def lengths(vectors: Vectors, what: str) -> NDArray[np.float64]:
     """Return the length of each of the vectors (n, d); raises InputError for one that is not finite."""
-    threads = torch.get_num_threads()
     norms = np.empty(len(vectors))
-    with ThreadPoolExecutor(threads) as pool:
-        limit = float(np.finfo(vectors.dtype).max)
-        in_threads(pool, threads, len(vectors), _row_norms, numbers(vectors), limit, norms)
+    with Workers() as workers:
+        workers.each(len(vectors), _row_norms, numbers(vectors), float(np.finfo(vectors.dtype).max), norms)
     bad = np.flatnonzero(np.isnan(norms))
     if len(bad):
         raise InputError(f"Row {bad[0]} of the {what} vectors is not finite; embed its photo again.")
@@ -45,11 +40,10 @@ def ranked(
     similarity = np.empty((len(queries), k), dtype=np.float32)
     positions = np.empty((len(queries), k), dtype=np.int32)
     keys = np.full((len(queries), max(k, shortlist.positions.shape[1])), _NONE)
-    threads = torch.get_num_threads()
     vectors, candidates = (numbers(queries), numbers(index)), (shortlist.positions, shortlist.counts)
-    with ThreadPoolExecutor(threads) as pool:
-        in_threads(pool, _PARTS * threads, len(index), _score_rows, *vectors, *candidates, exclude, keys)
-        in_threads(pool, threads, len(queries), _take_best, keys, similarity, positions)
+    with Workers() as workers:
+        workers.each(len(index), _score_rows, *vectors, *candidates, exclude, keys, parts=_PARTS)
+        workers.each(len(queries), _take_best, keys, similarity, positions)
     return similarity, positions
 
 

@@ -2,18 +2,19 @@
 
 import contextlib
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors
+from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors, Workers
 from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
-from landmark_dag.training.feeding import torch_threads
 
 NUMBERS = 2**25
 """Numbers of the index that are held as floats at a time."""
+
+_TILE_QUERIES = 8192
+"""Queries whose products with a block an accelerator holds at a time: 2 GB for 512 dimensions."""
 
 
 def product_error(dimensions: int) -> float:
@@ -28,10 +29,9 @@ def product_error(dimensions: int) -> float:
 def shortlist_by_floats(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
     """Return the shortlist of the `k` nearest index rows (n, d), k <= n, of each query (q, d), on a CPU."""
     error = product_error(queries.shape[1]) * norms.products
-    threads = torch.get_num_threads()
     blocks = (Block(start, _factors(index[start:end]), error) for start, end in _blocks(index))
-    with _full_precision(), torch_threads(1), ThreadPoolExecutor(threads) as pool:
-        return shortlist_by_tiles(_factors(queries), blocks, k, pool, threads)
+    with _full_precision(), Workers() as workers:
+        return shortlist_by_tiles(_factors(queries), blocks, k, workers)
 
 
 def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
@@ -56,21 +56,44 @@ def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths)
 def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, norms: Lengths, device: torch.device) -> Shortlist:
     """Return what `shortlist_by_faiss` does, by products and selection on `device`.
 
-    On CUDA, float16 vectors are multiplied as they are, by tensor cores that sum in float32.
+    On CUDA, float16 vectors are multiplied as they are, by tensor cores that sum in float32. A block of the index goes
+    to the device once for all queries.
     """
     size = min(len(index), k + max(16, k // 8))
     rows = _on_device(queries, device)
-    best = torch.empty((len(queries), 0), device=device)
-    positions = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
+    best = torch.empty((len(queries), size), device=device)
+    positions = torch.empty((len(queries), size), dtype=torch.int32, device=device)
+    known = 0
     with _full_precision():
         for start, end in _blocks(index):
             block = _on_device(index[start:end], device)
-            scores, columns = _product(rows, block).topk(min(size, len(block)), dim=1, sorted=False)
-            best, positions = torch.cat([best, scores], dim=1), torch.cat([positions, columns + start], dim=1)
-            best, columns = best.topk(min(size, best.shape[1]), dim=1, sorted=False)
-            positions = positions.gather(1, columns)
+            more = min(size, known + len(block))
+            for first in range(0, len(rows), _TILE_QUERIES):
+                some = slice(first, first + _TILE_QUERIES)
+                scores, columns = _largest(_product(rows[some], block), min(size, len(block)))
+                scores = torch.cat([best[some, :known], scores], dim=1)
+                columns = torch.cat([positions[some, :known], columns + start], dim=1)
+                best[some, :more], places = scores.topk(more, dim=1, sorted=False)
+                positions[some, :more] = columns.gather(1, places).int()
+            known = more
     cut = best.amin(dim=1) if size < len(index) else torch.full_like(best[:, 0], -torch.inf)
     return _shortlist(positions.cpu().numpy(), cut.cpu().numpy(), product_error(queries.shape[1]) * norms.products)
+
+
+def _largest(scores: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the `size` largest of each row and their columns, in any order.
+
+    They stand in the `size` groups of columns with the largest maxima. Selection reads what it selects from several
+    times, the maxima read the scores once: groups are as large as makes both selections equally wide.
+    """
+    width = scores.shape[1]
+    group = 1 << int(np.log2(np.sqrt(width / size)))
+    while width % group:
+        group //= 2
+    groups = scores.unflatten(1, (-1, group)).amax(dim=2).topk(size, dim=1, sorted=False).indices
+    columns = (groups[:, :, None] * group + torch.arange(group, device=scores.device)).flatten(1)
+    found, places = scores.gather(1, columns).topk(size, dim=1, sorted=False)
+    return found, columns.gather(1, places)
 
 
 def rows_above(queries: Vectors, index: Vectors, floor: NDArray[np.float64], device: torch.device) -> Shortlist:

@@ -6,7 +6,6 @@ kept are those within that bound of the k-th best, however many these are for a 
 """
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors, in_threads, number, numbers
+from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors, Workers, number, numbers
 from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
-from landmark_dag.training.feeding import torch_threads
 
 NUMBERS = 2**25
 """Numbers of the index that are held as integers at a time."""
@@ -36,19 +34,18 @@ def shortlist_by_integers(queries: Vectors, index: Vectors, k: int, norms: Lengt
     50 MB.
     """
     rotation = _Rotation.of(queries.shape[1])
-    threads = torch.get_num_threads()
-    with torch_threads(1), ThreadPoolExecutor(threads) as pool:
-        codes = _integers(queries, rotation, pool, threads)
+    with Workers() as workers:
+        codes = _integers(queries, rotation, workers)
 
         def blocks() -> Iterator[Block]:
             lost = 0.0
             step = max(1, NUMBERS // queries.shape[1])
             for start in range(0, len(index), step):
-                rows = _integers(index[start : start + step], rotation, pool, threads)
+                rows = _integers(index[start : start + step], rotation, workers)
                 lost = max(lost, float(rows.lost.max()))
                 yield Block(start, rows.factors, _error(norms, codes.lost, lost))
 
-        return shortlist_by_tiles(codes.factors, blocks(), k, pool, threads)
+        return shortlist_by_tiles(codes.factors, blocks(), k, workers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,13 +73,13 @@ class _Integers:
     lost: NDArray[np.float64]
 
 
-def _integers(vectors: Vectors, rotation: _Rotation, pool: ThreadPoolExecutor, threads: int) -> _Integers:
+def _integers(vectors: Vectors, rotation: _Rotation, workers: Workers) -> _Integers:
     """Rotate and round `vectors` (n, d)."""
     codes = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
     lost = np.empty(len(vectors))
     of_rotation = (rotation.order, rotation.signs, rotation.bounds)
-    in_threads(pool, threads, len(vectors), _round_rows, numbers(vectors), *of_rotation, codes, scales, lost)
+    workers.each(len(vectors), _round_rows, numbers(vectors), *of_rotation, codes, scales, lost)
     return _Integers(Factors(torch.from_numpy(codes), scales), lost)
 
 
@@ -99,11 +96,14 @@ def _error(norms: Lengths, of_queries: NDArray[np.float64], of_rows: float) -> N
 def _round_rows(first, last, vectors, order, signs, bounds, codes, scales, lost):  # type: ignore[no-untyped-def]
     """Rotate and round vectors[first:last], some at a time: one coordinate of them all stands in a row of `values`."""
     values = np.zeros((len(order), _ROWS), np.float32)
+    line = np.empty(len(order), np.float32)
     for start in range(first, last, _ROWS):
         rows = min(_ROWS, last - start)
         for row in range(rows):
             for i in range(len(order)):
-                values[i, row] = number(vectors[start + row, order[i]]) * signs[i]
+                line[i] = number(vectors[start + row, i]) * signs[i]
+            for i in range(len(order)):
+                values[i, row] = line[order[i]]
         for block in range(len(bounds) - 1):
             _hadamard(values[bounds[block] : bounds[block + 1]])
         _round(values, codes[start : start + rows], scales, lost, start)
@@ -112,15 +112,17 @@ def _round_rows(first, last, vectors, order, signs, bounds, codes, scales, lost)
 @njit(cache=True, nogil=True)
 def _hadamard(values):  # type: ignore[no-untyped-def]
     """Replace each column of 2^i values by its Hadamard transform, scaled to keep lengths."""
-    half = 1
-    while half < len(values):
-        for start in range(0, len(values), 2 * half):
-            for i in range(start, start + half):
-                for row in range(_ROWS):
-                    a, b = values[i, row], values[i + half, row]
-                    values[i, row], values[i + half, row] = a + b, a - b
+    flat = values.reshape(-1)
+    half = values.shape[1]
+    while half < len(flat):
+        for start in range(0, len(flat), 2 * half):
+            # As slices the halves are seen not to overlap, once for all their numbers: four times as fast.
+            low, high = flat[start : start + half], flat[start + half : start + 2 * half]
+            for i in range(half):
+                a, b = low[i], high[i]
+                low[i], high[i] = a + b, a - b
         half *= 2
-    values *= np.float32(1 / np.sqrt(len(values)))
+    flat *= np.float32(1 / np.sqrt(len(values)))
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,6 @@
 """What the ways of searching share: the shortlist each makes, and rows of float16 for compiled code."""
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
+
+from landmark_dag.training.feeding import torch_threads
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
 
@@ -42,14 +46,30 @@ class Lengths:
         return self.queries * self.longest
 
 
-def in_threads(
-    pool: ThreadPoolExecutor, parts: int, count: int, function: Callable[..., None], *arguments: object
-) -> None:
-    """Call `function(first, last, *arguments)` on `parts` even parts of range(count), as many at once as `pool` has."""
-    bounds = np.linspace(0, count, parts + 1).astype(int).tolist()
-    calls = [pool.submit(function, *part, *arguments) for part in itertools.pairwise(bounds)]
-    for call in calls:
-        call.result()
+class Workers:
+    """As many threads as torch computes with, in each of which torch computes with one."""
+
+    def __init__(self) -> None:
+        """Begin without threads; `with` starts and ends them."""
+        self._threads = torch.get_num_threads()
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> "Workers":
+        self._stack.enter_context(torch_threads(1))
+        # A thread that was not told itself would let OpenMP start helpers, which the others have to wait for.
+        pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
+        self._pool = self._stack.enter_context(pool)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def each(self, count: int, function: Callable[..., None], *arguments: object, parts: int = 1) -> None:
+        """Call `function(first, last, *arguments)` on even parts of range(count), `parts` for each thread."""
+        bounds = np.linspace(0, count, parts * self._threads + 1).astype(int).tolist()
+        calls = [self._pool.submit(function, *part, *arguments) for part in itertools.pairwise(bounds)]
+        for call in calls:
+            call.result()
 
 
 def numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:

@@ -5,26 +5,21 @@ score so far, and what is under it goes.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
+from numba import njit
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn_shortlist import Shortlist, in_threads
+from landmark_dag.retrieval.knn_lanes import LANES, keep_places, keep_products
+from landmark_dag.retrieval.knn_shortlist import Shortlist, Workers
 
 _TILE_QUERIES, _TILE_INDEX = 512, 512
 _MARGIN = 1.1
 """Rows are kept from this many errors under the k-th best score; one is what the proof needs, about."""
 
-_STEP, _LANES = 64, 16
+_STEP = 64
 _BINS = 512
 
 
@@ -64,12 +59,10 @@ class _Candidates:
 
 def places(k: int) -> int:
     """Return how many candidates a query may have at a time, each of 8 bytes."""
-    return (4 * k + 512) // _LANES * _LANES
+    return (4 * k + 512) // LANES * LANES
 
 
-def shortlist_by_tiles(
-    queries: Factors, blocks: Iterable[Block], k: int, pool: ThreadPoolExecutor, threads: int
-) -> Shortlist:
+def shortlist_by_tiles(queries: Factors, blocks: Iterable[Block], k: int, workers: Workers) -> Shortlist:
     """Return the shortlist of the `k` nearest rows of all blocks, which are at least k, of each query."""
     count = len(queries.values)
     shape = count, places(k)
@@ -79,9 +72,9 @@ def shortlist_by_tiles(
     for block in blocks:
         error = block.error
         np.divide(_MARGIN * error, queries.scales, out=margin, where=queries.scales > 0, casting="same_kind")
-        in_threads(pool, threads, count, _search, queries, block, k, margin, found)
+        workers.each(count, _search, queries, block, k, margin, found)
         rows = block.start + len(block.rows.values)
-    in_threads(pool, threads, count, _compact, k, margin, *found.of(slice(None)))
+    workers.each(count, _compact, k, margin, *found.of(slice(None)))
     cut = np.full(count, -np.inf)
     np.multiply(found.cuts, queries.scales, out=cut, where=found.counts < rows, dtype=np.float64)
     return Shortlist(positions[:, : found.counts.max(initial=1)], found.counts, cut, error)
@@ -106,71 +99,28 @@ def _search(
             _scan(product.numpy(), of_part, block.start + x, k, margin[some], *found.of(some))
 
 
-@intrinsic
-def _keep(
-    typing: Any, cut: Any, some_scores: Any, some_positions: Any, start: Any, scores: Any, positions: Any, count: Any
-) -> Any:
-    """Write those of 16 scores from `start` on that exceed the cut, and their positions, to the places from `count` on.
-
-    All 16 places are written, the first ones with what is kept. Returns the new count. Compiled code that branches on
-    every score takes twice as long.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        cut, *_, count = arguments
-        start = arguments[3]
-        above, kept = None, None
-        for source, target in ((1, 4), (2, 5)):
-            lanes = ir.VectorType(context.get_data_type(signature.args[source].dtype), _LANES)
-            read, write = (
-                builder.bitcast(
-                    builder.gep(make_array(signature.args[at])(context, builder, arguments[at]).data, [place]),
-                    lanes.as_pointer(),
-                )
-                for at, place in ((source, start), (target, count))
-            )
-            values = builder.load(read, align=4)
-            if above is None:
-                above = builder.fcmp_ordered(">", values, _splat(builder, cut, lanes))
-                kept = builder.ctpop(builder.bitcast(above, ir.IntType(_LANES)))
-            suffix = "f32" if source == 1 else "i32"
-            compress = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(lanes, [lanes, above.type, lanes]),
-                f"llvm.experimental.vector.compress.v{_LANES}{suffix}",
-            )
-            builder.store(builder.call(compress, [values, above, ir.Constant(lanes, ir.Undefined)]), write, align=4)
-        return builder.add(count, builder.zext(kept, count.type))
-
-    return types.int64(cut, some_scores, some_positions, types.int64, scores, positions, types.int64), generate
-
-
-def _splat(builder: Any, value: Any, lanes: Any) -> Any:
-    """Return a vector of one value."""
-    nothing, first = ir.Constant(lanes, ir.Undefined), ir.Constant(ir.IntType(32), 0)
-    return builder.shuffle_vector(
-        builder.insert_element(nothing, value, first), nothing, ir.Constant(ir.VectorType(ir.IntType(32), _LANES), None)
-    )
-
-
 @njit(cache=True, nogil=True)
 def _scan(product, scales, first_position, k, margin, scores, positions, counts, cuts):  # type: ignore[no-untyped-def]
     """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full."""
-    some_scores, some_positions = np.empty(_STEP, np.float32), np.empty(_STEP, np.int32)
     histogram = np.empty(_BINS, np.int64)
+    columns, most = product.shape[1], 3 * scores.shape[1] // 4
     for row in range(product.shape[0]):
+        some, row_scores, row_positions = product[row], scores[row], positions[row]
         count, cut = counts[row], cuts[row]
-        for start in range(0, product.shape[1], _STEP):
-            if count + _STEP > scores.shape[1]:
-                most = 3 * scores.shape[1] // 4
-                count, cut = _raise_cut(k, margin[row], scores[row], positions[row], count, most, cut, histogram)
-            columns = min(_STEP, product.shape[1] - start)
-            some_scores[columns:] = -np.inf
-            for column in range(columns):
-                some_scores[column] = np.float32(product[row, start + column]) * scales[start + column]
-                some_positions[column] = first_position + start + column
-            for lane in range(0, _STEP, _LANES):
-                count = _keep(cut, some_scores, some_positions, lane, scores[row], positions[row], count)  # type: ignore[call-arg]
+        for start in range(0, columns, _STEP):
+            if count + _STEP > len(row_scores):
+                count, cut = _raise_cut(k, margin[row], row_scores, row_positions, count, most, cut, histogram)
+            end = min(start + _STEP, columns)
+            whole = end - (end - start) % LANES
+            for column in range(start, whole, LANES):
+                position = first_position + column
+                count = keep_products(cut, some, scales, column, position, row_scores, row_positions, count)  # type: ignore[call-arg]
+            for column in range(whole, end):
+                row_scores[count], row_positions[count] = (
+                    np.float32(some[column]) * scales[column],
+                    first_position + column,
+                )
+                count += row_scores[count] > cut
         counts[row], cuts[row] = count, cut
 
 
@@ -210,10 +160,10 @@ def _raise_cut(k, margin, scores, positions, count, most, cut, histogram):  # ty
         cut = max(cut, kth - margin)
         if end > 0:
             cut = max(cut, low + np.float32(end) / steps)
-        scores[count : -(-count // _LANES) * _LANES] = -np.inf
+        scores[count : -(-count // LANES) * LANES] = -np.inf
         kept = 0
-        for place in range(0, count, _LANES):
-            kept = _keep(cut, scores, positions, place, scores, positions, kept)  # type: ignore[call-arg]
+        for place in range(0, count, LANES):
+            kept = keep_places(cut, place, scores, positions, kept)  # type: ignore[call-arg]
         count = kept
     for place in range(most, count):
         cut = max(cut, scores[place])

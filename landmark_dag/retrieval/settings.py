@@ -47,9 +47,10 @@ class NeighbourSettings:
 
     neighbours: Annotated[int, "nearest index photos kept for each query"] = 100
     search: Annotated[
-        Literal["exact", "hnsw", "ivf", "ivfsq"], "exact, or by an approximate index of faiss for sizes beyond that"
+        Literal["exact", "hnsw", "ivf", "ivfsq", "ivfpq"],
+        "exact, or by an approximate index of faiss for sizes beyond that",
     ] = "exact"
-    effort: Annotated[int, "approximate: lists probed by ivf and ivfsq, photos looked at by hnsw (ef)"] = 128
+    effort: Annotated[int, "approximate: lists probed by ivf, ivfsq and ivfpq, photos looked at by hnsw (ef)"] = 128
     expansion: Annotated[
         Literal["none", "queries", "index", "both"], "queries: alpha-QE; index: database augmentation"
     ] = "none"

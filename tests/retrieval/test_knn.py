@@ -29,6 +29,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knn_tiles, "_TILE_QUERIES", 4)
     monkeypatch.setattr(knn_tiles, "_TILE_INDEX", 40)
     monkeypatch.setattr(knn_float, "NUMBERS", 60 * 3)
+    monkeypatch.setattr(knn_float, "_TILE_QUERIES", 4)
 
 
 def oracle(queries: np.ndarray, index: np.ndarray, k: int, exclude: np.ndarray) -> list[list[tuple[float, int]]]:
@@ -87,6 +88,7 @@ def test_unit_vectors_are_ranked_exactly_by_every_backend_whatever_the_blocks(
         (knn_tiles, "_TILE_QUERIES", 10),
         (knn_tiles, "_TILE_INDEX", 700),
         (knn_float, "NUMBERS", 160_000),
+        (knn_float, "_TILE_QUERIES", 7),
     ):
         monkeypatch.setattr(module, name, size)
     for backend in BACKENDS:

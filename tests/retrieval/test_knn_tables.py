@@ -115,7 +115,7 @@ def test_approximate_search_finds_nearly_all_and_ranks_what_it_finds_exactly() -
     index, queries = (embeddings(dict(list(photos.items())[part])) for part in (slice(12_000), slice(12_000, None)))
     exact = neighbour_table(queries, index, NeighbourSettings(10))
     similarity = {row[:2]: row[2] for row in exact.select("query_id", "index_id", "similarity").iter_rows()}
-    for kind in ("hnsw", "ivf", "ivfsq"):
+    for kind in ("hnsw", "ivf", "ivfsq", "ivfpq"):
         search = NeighbourSearch(index, NeighbourSettings(10, search=kind, effort=64))
         found = search.table(queries)
         assert found.equals(NeighbourSearch(index, NeighbourSettings(10, search=kind, effort=64)).table(queries))
@@ -127,6 +127,12 @@ def test_approximate_search_finds_nearly_all_and_ranks_what_it_finds_exactly() -
     assert worse.recall(queries) < NeighbourSearch(index, NeighbourSettings(10, search="ivf", effort=64)).recall(
         queries
     )
+
+
+def test_numbers_that_cannot_be_rounded_in_pairs_are_refused() -> None:
+    index = embeddings({f"{number:05}": [1.0, number, 1.0] for number in range(12_000)})
+    with pytest.raises(InputError, match="rounds 2 numbers together; 3 is odd"):
+        NeighbourSearch(index, NeighbourSettings(search="ivfpq"))
 
 
 def test_an_index_too_small_for_lists_is_refused() -> None:
