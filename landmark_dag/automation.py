@@ -103,7 +103,7 @@ def new_shards(
 def following_split(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """Start the index job when the train job has succeeded, and the query job when the index job has."""
     run = context.dagster_run
-    split = run.tags.get(THEN_TAG, "")
+    split = run.tags.get(THEN_TAG, _NEXT.get(run.job_name, ""))  # who launches by GraphQL need not know of tags
     if not split:
         return dg.SkipReason(f"Nothing follows the job {run.job_name} of run {run.run_id}.")
     if not context.instance.get_dynamic_partitions(f"{split}_shards"):

@@ -89,7 +89,8 @@ def test_the_sensor_starts_a_run_only_when_other_shards_are_listed(instance: dg.
     assert second.run_requests[0].tags["dagster/asset_partition_range_end"] == "0002"
 
 
-def test_each_split_follows_the_one_before_it(instance: dg.DagsterInstance) -> None:
+@pytest.mark.parametrize("tagged", [True, False], ids=["by its tags", "launched without tags"])
+def test_each_split_follows_the_one_before_it(instance: dg.DagsterInstance, tagged: bool) -> None:
     definitions, following = defs(), {}
     for split in SPLITS:
         instance.add_dynamic_partitions(f"{split}_shards", ["0000", "0001"])
@@ -99,7 +100,7 @@ def test_each_split_follows_the_one_before_it(instance: dg.DagsterInstance) -> N
             sensor_name="following_split",
             dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", split),
             dagster_instance=instance,
-            dagster_run=instance.create_run_for_job(job, tags=job.run_tags),
+            dagster_run=instance.create_run_for_job(job, tags=job.run_tags if tagged else {}),
         )
         result = following_split(context)
         following[split] = result.job_name if isinstance(result, dg.RunRequest) else None

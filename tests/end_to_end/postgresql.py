@@ -23,6 +23,12 @@ def program(name: str) -> str:
     return found
 
 
+def connect(variables: dict[str, str]) -> psycopg2.extensions.connection:
+    """Return a connection to the server that `variables` lead to."""
+    named = {name.removeprefix("LANDMARK_POSTGRES_").lower(): value for name, value in variables.items()}
+    return psycopg2.connect(dbname=named.pop("database"), **named)
+
+
 @contextmanager
 def postgresql_server() -> Iterator[dict[str, str]]:
     """Run a server with an empty database; yield the environment variables of dagster.postgresql.yaml."""
@@ -38,9 +44,7 @@ def postgresql_server() -> Iterator[dict[str, str]]:
 
     def answers() -> bool:
         try:
-            psycopg2.connect(
-                host="127.0.0.1", port=port, dbname="postgres", user="landmarks", password=PASSWORD
-            ).close()
+            connect(variables).close()
         except psycopg2.OperationalError:
             return False
         return True

@@ -66,7 +66,7 @@ def running(
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(120)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Webserver:
         return dict(answer["data"])
 
     def answers(self) -> bool:
-        """Return whether the server is up and has loaded the code location, well or badly."""
+        """Return whether the server is up and has loaded every code location, well or badly."""
         try:
             found = self.ask("{ workspaceOrError { ... on Workspace { locationEntries { loadStatus } } } }")
         except OSError:
