@@ -10,7 +10,8 @@ goes on, and keeps what it measured.
 For each stage: seconds by the clock and of the processors; bytes read from disk (the page cache is emptied of the
 store's files before); peak memory, resident and the part of it that is no file's; and the share of its floor, which is
 its multiplications and additions at the speed of the product alone, and the bytes of its inputs and outputs at the
-speed of reading, both measured in the same run. The checks' seconds stand apart.
+speed of reading, both measured in the same run; `product` is the product's share of the processors' seconds, which
+also holds where others use the processors. The checks' seconds stand apart.
 """
 
 import functools
@@ -36,6 +37,7 @@ COLUMNS = {
     "processor s": "{processor_seconds:.1f}",
     "floor s": "{floor_seconds:.2f}",
     "of floor": "{of_floor:.0%}",
+    "product": "{of_product:.0%}",
     "checks s": "{checks_seconds:.1f}",
     "read MB": "{read_mb:.0f}",
     "there MB": "{there_mb:.0f}",
@@ -48,7 +50,7 @@ IMPORTED = ["benchmarks.rehearsal_home", "landmark_dag.definitions", "dagster._c
 """What every step's process has imported when its step begins."""
 
 
-def rehearse(rehearsal: Rehearsal, device: str, together: bool) -> list[dict[str, Any]]:
+def rehearse(rehearsal: Rehearsal, device: str, together: bool, drawn_votes: bool) -> list[dict[str, Any]]:
     """Make the home, materialize every stage, and return what each took, now or when it was computed.
 
     Each stage has a process of its own, or one has all, forked from one that has imported what all need. Definitions
@@ -64,16 +66,23 @@ def rehearse(rehearsal: Rehearsal, device: str, together: bool) -> list[dict[str
 
         @functools.cache
         def speeds() -> dict[str, float]:
+            product, by_processor = pool.submit(product_speed, device).result()
             return {
-                "product": pool.submit(product_speed, device).result(),
-                "read": pool.submit(read_speed, home).result(),
+                "product_speed": product,
+                "product_speed_by_processor": by_processor,
+                "read_speed": pool.submit(read_speed, home).result(),
             }
 
-        pool.submit(make_home, rehearsal).result()
-        for stage in STAGES:
+        pool.submit(make_home, rehearsal, drawn_votes).result()
+        for stage in [stage for stage in STAGES if not (drawn_votes and stage.split == "index")]:
             taken = pool.submit(materialize, home, stage, device).result()
             if taken["computed"] or stage.asset not in measured:
-                measured[stage.asset] = {"share": rehearsal.share, **taken, **_floor(taken, stage, rehearsal, speeds())}
+                measured[stage.asset] = {
+                    "share": rehearsal.share,
+                    "drawn_votes": drawn_votes,
+                    **taken,
+                    **_floor(taken, stage, rehearsal, speeds()),
+                }
             with replacing(notes) as path:
                 path.write_text(json.dumps(measured, indent=2))
             done = f"computed {taken['computed']} of {taken['of']} in {taken['seconds']:.1f} s"
@@ -82,16 +91,22 @@ def rehearse(rehearsal: Rehearsal, device: str, together: bool) -> list[dict[str
 
 
 def _floor(taken: dict[str, Any], stage: Stage, rehearsal: Rehearsal, speeds: dict[str, float]) -> dict[str, float]:
-    """Return the seconds that the computed shards take at least, and the share of the time that this is."""
+    """Return the seconds that the computed shards take at least, and the share of the time that this is.
+
+    The product's share of the processors' seconds also stands where others use them meanwhile.
+    """
     counts = rehearsal.counts
     operations = 2 * rehearsal.dimensions * counts[stage.product[0]] * counts[stage.product[1]] if stage.product else 0
     operations *= taken["computed"] / taken["of"]
-    floor = operations / speeds["product"] + taken["bytes_there"] / speeds["read"]
+    floor = operations / speeds["product_speed"] + taken["bytes_there"] / speeds["read_speed"]
+    product = operations / speeds["product_speed_by_processor"]
     return {
         "operations": operations,
-        **{f"{name}_speed": speed for name, speed in speeds.items()},
+        **speeds,
         "floor_seconds": floor,
         "of_floor": floor / taken["seconds"],
+        "product_processor_seconds": product,
+        "of_product": product / taken["processor_seconds"],
     }
 
 
@@ -110,12 +125,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.option("--shards", default=0, help="shards a split at most; 0: 50 of train, 50 of index, 20 of queries")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--together", is_flag=True, help="one process for all stages, as `landmark-dag run` does")
+@click.option("--drawn-votes", is_flag=True, help="votes of index photos are drawn in place of the longest search")
 @click.option("--json", "as_json", is_flag=True, help="print one JSON object in place of the table")
-def main(shares: tuple[float, ...], home: Path, shards: int, device: str, together: bool, as_json: bool) -> None:
+def main(
+    shares: tuple[float, ...], home: Path, shards: int, device: str, together: bool, drawn_votes: bool, as_json: bool
+) -> None:
     """Rehearse at each share, in a folder of its own under the home, and print what every stage took."""
     rows = []
     for share in shares:
-        rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device, together)
+        rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device, together, drawn_votes)
     print(json.dumps({"stages": rows}) if as_json else table(rows))
 
 

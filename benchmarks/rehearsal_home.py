@@ -17,7 +17,7 @@ from landmark_dag.photos.settings import Gldv2Settings
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
 from landmark_dag.settings import HomeSettings
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, write_table
+from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
 from resources.store import WHOLE, Store, digest
 
 MODEL = "synthetic"
@@ -25,6 +25,7 @@ NOISE = 0.4, 1.4
 """Least and largest length of a photo's own part, beside that of its landmark's centre."""
 
 _IN_DOMAIN = {"train": 1.0, "index": 0.7, "query": 0.5}
+_RIGHT_VOTES = 0.6
 _ODD = 0x9E3779B97F4A7C15
 
 
@@ -92,8 +93,11 @@ def image_ids(split: str, numbers: NDArray[np.int64]) -> list[str]:
     return [f"{value:016x}" for value in _hashes(split, numbers).tolist()]
 
 
-def make_home(rehearsal: Rehearsal) -> None:
-    """Store what the assets up to the embeddings would, and tell Dagster; what is stored already is left alone."""
+def make_home(rehearsal: Rehearsal, drawn_votes: bool = False) -> None:
+    """Store what the assets up to the embeddings would, and tell Dagster; what is stored already is left alone.
+
+    With `drawn_votes` the votes of index photos are stored as well, drawn and not searched.
+    """
     truth = rehearsal.folder / "ground_truth"
     store = Store(root=str(rehearsal.home / "store"))
     centres = _centres(rehearsal)
@@ -105,6 +109,8 @@ def make_home(rehearsal: Rehearsal) -> None:
             instance.add_dynamic_partitions(f"{split}_shards", [key for key in shards if key not in known])
             for key, numbers in shards.items():
                 maker.shard(split, key, numbers, landmarks[numbers], centres)
+                if drawn_votes and split == "index":
+                    maker.votes(key, numbers, landmarks[numbers])
         maker.whole()
     if not (truth / "recognition_solution_v2.1.csv").exists():
         _write_ground_truth(rehearsal, truth)
@@ -131,6 +137,22 @@ class _Maker:
             vectors = _vectors(landmarks, centres, generator)
             write_embeddings(path, Embeddings(ids, vectors, MODEL), self._version(f"{split}/embeddings", key))
             self._report(f"{split}/embeddings", key, {"dagster/row_count": len(ids), "model": MODEL})
+
+    def votes(self, key: str, numbers: NDArray[np.int64], landmarks: NDArray[np.int64]) -> None:
+        """Store, where there are none, votes for the landmark of most photos and for any landmark of the others."""
+        if not (path := self.store.path("index/votes", key)).exists():
+            generator = np.random.default_rng([self.rehearsal.seed, len(SPLITS) + 1, int(numbers.min())])
+            right = (landmarks >= 0) & (generator.random(len(landmarks)) < _RIGHT_VOTES)
+            any_landmark = generator.integers(0, self.rehearsal.landmarks, len(landmarks))
+            votes = pl.DataFrame(
+                {
+                    "image_id": image_ids("index", numbers),
+                    "landmark_id": np.where(right, landmarks, any_landmark),
+                    "confidence": np.where(right, 0.5, 0.2) + 0.2 * generator.random(len(landmarks)),
+                }
+            )
+            write_table(path, VOTES, votes, self._version("index/votes", key))
+            self._report("index/votes", key, {"dagster/row_count": votes.height})
 
     def whole(self) -> None:
         """Store labels, cleaned dataset and the record of a trained model."""

@@ -94,6 +94,15 @@ def test_joined_shards_are_sorted_by_image_id() -> None:
         np.testing.assert_array_equal(vector, expected[image_id])
 
 
+def test_of_joined_shards_those_photos_alone_are_taken_that_are_asked_for() -> None:
+    shards = [random_embeddings(["d", "b"]), random_embeddings(["c"]), random_embeddings(["a", "e"])]
+    joined = concatenate(shards, only={"e", "b", "d", "z"})
+    whole = concatenate(shards)
+    assert joined.image_ids == ["b", "d", "e"]
+    np.testing.assert_array_equal(joined.vectors, whole.vectors[[1, 3, 4]])
+    assert concatenate(shards, only=set()).vectors.shape == whole.vectors[:0].shape
+
+
 def test_shards_of_two_models_are_refused_naming_both() -> None:
     with pytest.raises(InputError, match="photo a was embedded by m1, photo b by m2"):
         concatenate([random_embeddings(["a"]), random_embeddings(["b"], "m2")])

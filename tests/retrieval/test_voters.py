@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.embeddings import Embeddings
-from landmark_dag.retrieval.knn_tables import voter_table
+from landmark_dag.retrieval.knn_tables import VoterSearch, voter_table
 from landmark_dag.retrieval.settings import SoftSettings, TrainNeighbourSettings
 from landmark_dag.retrieval.voters import bridge_confidence, label_distribution
 from landmark_dag.retrieval.votes import votes_of
@@ -47,6 +47,16 @@ def test_only_cleaned_photos_vote_and_ties_go_by_train_id() -> None:
         ("p", 2, "t0", 8, 0.0),
         ("q", 1, "t0", 8, 1.0),
         ("q", 2, "t1", 9, 1.0),
+    ]
+
+
+def test_voters_made_ready_once_answer_one_table_after_another() -> None:
+    train = embeddings({"t3": [1, 0], "t1": [0, 1], "t2": [0.5, 0.5]})
+    search = VoterSearch(train, cleaned({"t1": 4, "t3": 5}), TrainNeighbourSettings(count=1))
+    assert search.table(embeddings({"q": [1, 0]})).rows() == [("q", 1, "t3", 5, 1.0)]
+    assert search.table(embeddings({"p": [0, 1], "o": [1, 0]})).rows() == [
+        ("o", 1, "t3", 5, 1.0),
+        ("p", 1, "t1", 4, 1.0),
     ]
 
 
