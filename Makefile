@@ -4,7 +4,7 @@ UV := $(shell command -v uv || echo .uv/bin/uv)
 LANDMARK_HOME ?= home/demo
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
-.PHONY: demo dev test lint slow constraints
+.PHONY: demo dev test lint slow faults audit constraints
 
 demo: .venv/installed
 	.venv/bin/landmark-dag demo --home $(LANDMARK_HOME)
@@ -31,6 +31,12 @@ lint: .venv/installed
 
 slow: .venv/installed
 	.venv/bin/pytest -q -m slow
+
+faults: .venv/installed
+	.venv/bin/python -m tests.faults
+
+audit: .venv/installed
+	.venv/bin/python -m tools.audit
 
 .venv/installed: pyproject.toml constraints.txt
 	command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.9)
