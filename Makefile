@@ -6,7 +6,7 @@ BROWSER := $(shell command -v chromium || command -v chromium-browser || command
 POSTGRESQL := $(shell command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)
 ABSENT := $(if $(BROWSER),, and not browser)$(if $(POSTGRESQL),, and not postgresql)
 
-.PHONY: demo dev test lint slow constraints
+.PHONY: demo dev test lint slow faults audit constraints
 
 demo: .venv/installed
 	.venv/bin/landmark-dag demo --home $(LANDMARK_HOME)
@@ -30,6 +30,12 @@ lint: .venv/installed
 
 slow: .venv/installed
 	.venv/bin/pytest -q -m "slow$(ABSENT)"
+
+faults: .venv/installed
+	.venv/bin/python -m tests.faults
+
+audit: .venv/installed
+	.venv/bin/python -m tools.audit
 
 .venv/installed: pyproject.toml constraints.txt
 	command -v uv >/dev/null || test -x .uv/bin/uv || ($(PYTHON) -m venv .uv && .uv/bin/pip install -q uv==0.13.9)

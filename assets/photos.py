@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets.configs import SoundnessConfig
-from assets.steps import OWNERS, Metadata, materialize_stored, table_metadata
+from assets.steps import OWNERS, Metadata, materialize_stored, plain_text, table_metadata
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
@@ -77,7 +77,7 @@ def _photos(split: str) -> dg.AssetsDefinition:
 
 
 def _bullets(unreadable: Iterable[dict[str, str]]) -> str:
-    return "\n".join(f"- `{row['image_id']}`: {row['reason']}" for row in unreadable) or "none"
+    return "\n".join(f"- {plain_text(row['image_id'])}: {plain_text(row['reason'])}" for row in unreadable) or "none"
 
 
 train_photos, index_photos, query_photos = (_photos(split) for split in SPLITS)

@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import functools
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +15,8 @@ import dagster as dg
 import polars as pl
 
 from landmark_dag.determining import determining
+from landmark_dag.errors import InputError
+from landmark_dag.files import alone
 from landmark_dag.partitions import SHARDS
 from landmark_dag.retries import retry_wait
 from landmark_dag.tables import Table
@@ -102,7 +105,8 @@ def materialize_stored(
     must write `path`, carrying the version, and return metadata. A run over several shards has one data version,
     the digest over theirs. With `rows`, such as "photos embedded", the run is tagged with how many it computed.
 
-    When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays.
+    When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays. Raises
+    InputError where another run replaced an input while it was read; what was made of it is dropped.
     """
     try:
         return _materialized(context, store, compute, inputs, settings, source, rows)
@@ -125,27 +129,39 @@ def _materialized(
 ) -> dg.MaterializeResult:
     asset = "/".join(context.asset_key.path)
     shards = list(context.partition_keys) if context.assets_def.partitions_def else [WHOLE]
-    versions_of = functools.cache(store.input_versions)
     versions: dict[str, str] = {}
     computed: list[Metadata] = []
-    for shard in shards:
-        path = store.path(asset, shard)
-        versions[shard] = version = digest(
+
+    def version_of(shard: str, origin: str, versions_of: VersionsOf) -> str:
+        return digest(
             {
                 "asset": asset,
                 "code": context.assets_def.code_versions_by_key[context.asset_key],
                 "settings": [{type(item).__name__: determining(item)} for item in settings],
                 "inputs": [upstream.versions(context, versions_of, shard) for upstream in inputs],
-                "source": source(shard),
+                "source": origin,
             }
         )
-        unchanged = store.version(path) == version
-        if unchanged:  # what was reported then is reported again, so that skipping hides nothing in the UI
-            metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
-        else:
-            metadata = _measured(compute, shard, path, version, rows.split(" ")[0] or "rows")
-            store.sync([path])
-            computed.append(metadata)
+
+    versions_before = functools.cache(store.input_versions)
+    for shard in shards:
+        path = store.path(asset, shard)
+        with alone(path):  # of two runs on one shard the second waits, and finds it stored
+            origin = source(shard)
+            versions[shard] = version = version_of(shard, origin, versions_before)
+            unchanged = store.version(path) == version
+            if unchanged:  # what was reported then is reported again, so that skipping hides nothing in the UI
+                metadata = {**last_metadata(context.instance, context.asset_key, shard), "seconds": 0.0}
+            else:
+                metadata = _measured(compute, shard, path, version, rows.split(" ")[0] or "rows")
+                if version_of(shard, origin, store.input_versions) != version:
+                    path.unlink(missing_ok=True)  # it may be made of both
+                    raise InputError(
+                        f"What {asset}{f' of shard {shard}' if shard else ''} is made of was made anew by another run "
+                        "meanwhile; materialize it again."
+                    )
+                store.sync([path])
+                computed.append(metadata)
         metadata |= {"version": version, "unchanged": unchanged, "dagster/uri": str(path)}
         context.add_asset_metadata(metadata, asset_key=context.asset_key, partition_key=shard or None)
     done = f"computed {len(computed)} of {len(shards)}"
@@ -180,9 +196,16 @@ def markdown_table(frame: pl.DataFrame) -> dg.MetadataValue:
     """Return a table's rows as Markdown for the UI."""
     lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * frame.width]
     for row in frame.iter_rows():
-        cells = [f"{value:.2f}" if isinstance(value, float) else str(value)[:_LONGEST_CELL] for value in row]
+        cells = [
+            f"{value:.2f}" if isinstance(value, float) else plain_text(str(value)[:_LONGEST_CELL]) for value in row
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return dg.MetadataValue.md("\n".join(lines))
+
+
+def plain_text(text: str) -> str:
+    """Return `text` so that Markdown shows it as it is, in one line: names come from outside."""
+    return " ".join(re.sub(r"([\\`<>|]|(?<=\])\()", r"\\\1", text).split())
 
 
 def last_metadata(instance: dg.DagsterInstance, asset: dg.AssetKey, shard: str) -> Metadata:

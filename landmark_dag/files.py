@@ -58,6 +58,19 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         remove_unfinished(folder)
 
 
+@contextlib.contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Let no other process of this machine be in such a block for `path`; a later one waits.
+
+    The lock is a hidden file beside `path`, and ends with the process. On a file system without locks nobody waits.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_name(f".{path.name}.lock").open("a") as lock:
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def remove_unfinished(path: Path) -> None:
     """Remove what killed processes left beside `path`; what a live one is at work on is locked, and stays."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):

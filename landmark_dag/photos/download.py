@@ -46,6 +46,11 @@ class _TryAgain(Exception):
         self.wait_seconds = wait_seconds
 
 
+def _told(error: Exception) -> ConnectionError:
+    """Return an error that says what `error` does, without the signatures of URLs."""
+    return ConnectionError(without_secrets(str(error)) or type(error).__name__)
+
+
 @dataclass(frozen=True)
 class _Answer:
     """Bytes of a file from `start` on; `total` is the whole file's size where the server tells it."""
@@ -160,7 +165,8 @@ def _http_answer(url: str, offset: int, settings: DownloadSettings) -> Iterator[
     except (requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects) as error:
         raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}; correct the base URL.") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
+        told = _told(error)
+        raise _TryAgain(str(told)) from told
 
 
 def _read_status(response: requests.Response, url: str, offset: int) -> _Answer:
@@ -196,7 +202,8 @@ def _fsspec_answer(url: str, offset: int, settings: DownloadSettings) -> Iterato
     except (ImportError, ValueError, PermissionError) as error:
         raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}.") from None
     except OSError as error:
-        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
+        told = _told(error)
+        raise _TryAgain(str(told)) from told
     with remote:
         start = offset if offset <= total else 0
         yield _Answer(start, total, _pieces(remote, start))
@@ -209,7 +216,8 @@ def _pieces(remote: BinaryIO, start: int) -> Iterator[bytes]:
         while piece := remote.read(_CHUNK):
             yield piece
     except OSError as error:
-        raise _TryAgain(without_secrets(str(error)) or type(error).__name__) from None
+        told = _told(error)
+        raise _TryAgain(str(told)) from told
 
 
 def _check_room(part: Path, needed: int) -> None:

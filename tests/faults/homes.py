@@ -1,0 +1,72 @@
+"""A tiny home for the fault harness: small rendered photos in several shards, a tiny network, and what it stores."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from landmark_dag import settings
+from landmark_dag.cleaning.settings import KeepRule, LocalFeatureSettings
+from landmark_dag.photos.rendering import render_photos
+from landmark_dag.photos.rendering_settings import RenderingSettings
+from landmark_dag.retrieval.settings import EmbeddingSettings
+from landmark_dag.settings import HomeSettings, Profile
+
+PHOTOS = RenderingSettings(landmarks=3, train_photos=24, index_photos=18, query_photos=8)
+PROFILE = "tiny"
+
+
+def tiny_profile() -> Profile:
+    """The demo's settings made as small as they run, with a checkpoint at every second step."""
+    demo = settings.PROFILES["demo"]
+    embedding = EmbeddingSettings(square_size=64, long_side=96, smallest_side=32, batch_size=4, scales=(1.0,))
+    return replace(
+        demo,
+        name=PROFILE,
+        photos_per_shard=8,
+        local_features=LocalFeatureSettings(long_side=160),
+        keep_rule=KeepRule(min_inliers=4, min_verified=1),
+        bootstrap_embedding=embedding,
+        embedding=replace(embedding, scales=(0.75, 1.0)),
+        network=replace(demo.network, embedding_dim=16),
+        training=replace(
+            demo.training, square_size=64, long_side=96, epochs=2, batch_size=4, accumulation=1, checkpoint_steps=2
+        ),
+    )
+
+
+def admit_tiny_profile(profile: Profile | None = None) -> None:
+    """Let homes of this process have the profile `tiny`."""
+    settings.PROFILES = {**settings.PROFILES, PROFILE: profile or tiny_profile()}  # type: ignore[misc]
+
+
+def home_settings(photos: Path) -> HomeSettings:
+    """The settings of a home of `photos`."""
+    return HomeSettings(str(photos), PROFILE)
+
+
+def render(photos: Path, seed: int = 0) -> None:
+    """Render the photos of a tiny home, and the ground truth."""
+    render_photos(photos, replace(PHOTOS, seed=seed))
+
+
+def stored(home: Path) -> dict[str, str]:
+    """Return a digest of every file under the home's store, by its name; times in a history are left out.
+
+    Locks and what a killed process left unfinished are no results; `unfinished` tells of the latter.
+    """
+    found = {}
+    for path in sorted((home / "store").rglob("*")):
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        data = path.read_bytes()
+        if path.name == "history.json":
+            rows = [{name: value for name, value in row.items() if name != "waiting"} for row in json.loads(data)]
+            data = json.dumps(rows).encode()
+        found[str(path.relative_to(home))] = hashlib.blake2b(data, digest_size=8).hexdigest()
+    return found
+
+
+def unfinished(home: Path) -> list[str]:
+    """Return the temporary files and folders that lie in the home's store."""
+    return sorted(str(path.relative_to(home)) for path in (home / "store").rglob(".*.tmp"))

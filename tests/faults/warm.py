@@ -1,0 +1,238 @@
+"""A process that has imported everything and computed nothing, and forks one child for each run of the pipeline.
+
+Starting Python, torch and Dagster takes ten seconds of CPU; a fork takes none. The parent never computes, for a fork
+after OpenMP or polars have started their threads hangs. `python -m tests.faults.warm HOME` reads one JSON command a
+line and answers each with one line; see `Warm` and `Life`.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+
+@dataclass(frozen=True)
+class Life:
+    """One run of the pipeline, and how it is disturbed.
+
+    It is killed before its `kill_at`th operation on files, or `kill_after` seconds from its start. Its clock is
+    `clock` seconds ahead. `fault` is an errno that opening, writing or renaming gives from the `fault_at`th operation
+    on, `fault_count` times. `largest_file` bounds the bytes of a file, as a full disk does.
+    """
+
+    home: str
+    photos: str
+    kill_at: int = 0
+    kill_after: float = 0.0
+    clock: float = 0.0
+    fault: int = 0
+    fault_at: int = 0
+    fault_count: int = 0
+    largest_file: int = 0
+    threads: int = 1
+    log: str = "run.log"
+
+
+@dataclass(frozen=True)
+class End:
+    """How a run ended: its exit status (minus the signal), operations on files it came to, and what it printed."""
+
+    status: int
+    operations: int
+    log: str
+
+
+class Warm:
+    """The warm process, as its user sees it."""
+
+    def __init__(self, home: Path, profile: str = "") -> None:
+        command = [sys.executable, "-m", "tests.faults.warm", str(home), profile]
+        # Without AMX: where a hypervisor loses its registers, as under load here, training is not the same twice.
+        environment = os.environ | {
+            "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self._read() == "ready"
+
+    def live(self, *lives: Life) -> list[End]:
+        """Run the lives at once; return how each ended."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps([asdict(life) for life in lives]) + "\n")
+        self._process.stdin.flush()
+        return [End(**end) for end in self._read()]
+
+    def _read(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        assert line, "the warm process has ended"
+        return json.loads(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+def _import_everything(home: str, profile: str) -> None:
+    """Import what a run of the pipeline does; settings are those of the profile `tiny`."""
+    from tests.faults.homes import admit_tiny_profile, home_settings
+
+    admit_tiny_profile()
+    os.environ["LANDMARK_HOME"] = home
+    from landmark_dag.settings import write_home_settings
+
+    if not Path(home, "settings.json").exists():
+        write_home_settings(Path(home), home_settings(Path("/nowhere")))
+    import cv2  # noqa: F401
+    import faiss  # noqa: F401
+    import matplotlib.pyplot  # noqa: F401
+    import torchvision  # noqa: F401
+
+    import landmark_dag.cleaning.match_tables
+    import landmark_dag.cleaning.rule
+    import landmark_dag.definitions
+    import landmark_dag.evaluation.gallery
+    import landmark_dag.evaluation.recognition_metrics
+    import landmark_dag.evaluation.result_pictures
+    import landmark_dag.evaluation.submission
+    import landmark_dag.pipeline
+    import landmark_dag.retrieval.embedding
+    import landmark_dag.retrieval.knn_tables
+    import landmark_dag.retrieval.soft_reranking
+    import landmark_dag.retrieval.voters
+    import landmark_dag.training.job
+    import landmark_dag.training.photo_tables  # noqa: F401
+
+
+def _serve(home: str, profile: str) -> None:
+    _import_everything(home, profile)
+    threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+    others = [name for name in threads[1:] if not name.startswith(("jemalloc", "polars-ooc"))]
+    assert not others, f"an import has started threads: {others}"
+    answers = os.fdopen(os.dup(1), "w")
+    print(json.dumps("ready"), file=answers, flush=True)
+    for line in sys.stdin:
+        lives = [Life(**life) for life in json.loads(line)]
+        children = {}
+        for life in lives:
+            counter = os.memfd_create("operations")
+            if not (child := os.fork()):
+                answers.close()
+                _live(life, counter)
+            children[child] = (life, counter, time.monotonic())
+        ends: dict[Life, End] = {}
+        while children:
+            for child, (life, counter, started) in list(children.items()):
+                ended, status = os.waitpid(child, os.WNOHANG)
+                if life.kill_after and not ended and time.monotonic() - started > life.kill_after:
+                    os.kill(child, signal.SIGKILL)
+                    ended, status = os.waitpid(child, 0)
+                if ended:
+                    del children[child]
+                    count = int(os.pread(counter, 20, 0) or b"0")
+                    os.close(counter)
+                    log = Path(life.home, life.log).read_text(errors="replace")
+                    ends[life] = End(os.waitstatus_to_exitcode(status), count, log[-3000:])
+            time.sleep(0.005)
+        print(json.dumps([asdict(ends[life]) for life in lives]), file=answers, flush=True)
+
+
+def _live(life: Life, counter: int) -> None:
+    """Be one run; never returns."""
+    status = 1
+    try:
+        Path(life.home).mkdir(parents=True, exist_ok=True)
+        log = os.open(Path(life.home, life.log), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        _disturb(life, counter)
+        _run(life)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _run(life: Life) -> None:
+    import torch
+
+    from landmark_dag.pipeline import prepare_home, run_pipeline
+    from tests.faults.homes import home_settings
+
+    torch.set_num_threads(life.threads)
+    prepare_home(Path(life.home), home_settings(Path(life.photos)))
+    run_pipeline(_Unwatched())
+
+
+class _Unwatched:
+    """Hears nothing of a pipeline's progress."""
+
+    def begin(self, steps: int) -> None: ...
+
+    def step(self, asset: str, state: str) -> None: ...
+
+    def warn(self, message: str) -> None: ...
+
+
+_OPERATIONS = {
+    "open",
+    "os.rename",
+    "os.remove",
+    "os.mkdir",
+    "os.rmdir",
+    "os.chmod",
+    "shutil.rmtree",
+    "tempfile.mkstemp",
+}
+
+
+def _disturb(life: Life, counter: int) -> None:
+    """Count the operations on files under the home, and let the disturbance of `life` happen."""
+    count = 0
+
+    def heard(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal count
+        if event not in _OPERATIONS or not isinstance(arguments[0], str | os.PathLike):
+            return
+        path = os.fspath(arguments[0])
+        if not isinstance(path, str) or not path.startswith(life.home) or path.endswith(life.log):
+            return
+        if event == "open" and not (arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)) and not life.fault:
+            return
+        count += 1
+        os.pwrite(counter, b"%d" % count, 0)
+        if count == life.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if life.fault and life.fault_at <= count < life.fault_at + life.fault_count and "/store/" in path:
+            raise OSError(life.fault, os.strerror(life.fault), path)
+
+    sys.addaudithook(heard)
+    if life.clock:
+        now = time.time
+        time.time = lambda: now() + life.clock  # type: ignore[assignment]
+    if life.largest_file:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (life.largest_file, life.largest_file))
+
+
+if __name__ == "__main__":
+    _serve(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
