@@ -149,6 +149,20 @@ def test_a_registered_shard_that_is_not_embedded_is_named(world: World) -> None:
         world.graph("0000")
 
 
+def test_a_shard_without_photos_changes_no_list_and_has_none(world: World) -> None:
+    world.register("query", "0000", "0001")
+    world.register("index", "0000")
+    world.graph("0000", backend="float")
+    before = world.rows("0000")
+    world.embed("index", "0001", photos=0)
+    world.embed("query", "0001", photos=0)
+    world.register("index", "0001")
+    world.graph("0000", backend="torch")
+    world.graph("0001")
+    assert world.rows("0000") == before
+    assert world.rows("0001") == []
+
+
 def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: World) -> None:
     world.embed("index", "0000", photos=12_000)
     world.register("query", "0000")

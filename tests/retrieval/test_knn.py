@@ -5,12 +5,14 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval import knn, knn_float, knn_integer, knn_tiles
 from landmark_dag.retrieval.knn import Backend, nearest
 from landmark_dag.retrieval.knn_exact import lengths
-from landmark_dag.retrieval.knn_shortlist import Lengths
+from landmark_dag.retrieval.knn_shortlist import Lengths, number, number_of_bits
+from landmark_dag.training.feeding import torch_threads
 
 BACKENDS: tuple[Backend, ...] = ("integer", "float", "faiss", "torch")
 
@@ -147,6 +149,40 @@ def test_no_row_outside_a_shortlist_exceeds_its_bound(small_blocks: None, n: int
             assert len(set(inside.tolist())) == len(inside) >= k
             assert (outside <= shortlist.cut[row] + shortlist.error[row]).all()
             assert len(outside) == 0 or shortlist.cut[row] > -np.inf
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_more_than_2048_neighbours_are_ranked_exactly(backend: Backend) -> None:
+    index, queries = unit_vectors(3100, 16, 1), unit_vectors(2, 16, 2)
+    found = pairs(*nearest(queries, index, 2500, backend=backend))
+    assert found == oracle(queries, index, 2500, np.full(2, -1))
+
+
+def test_an_answer_depends_on_neither_threads_nor_where_its_rows_stand() -> None:
+    index, queries = unit_vectors(5000, 64, 1), unit_vectors(70, 64, 2)
+    expected = [nearest(queries, index, 20, backend=backend) for backend in BACKENDS]
+    with torch_threads(3):
+        found = [nearest(queries, index, 20, backend=backend) for backend in BACKENDS]
+    for similarity, positions in found:
+        np.testing.assert_array_equal(similarity, expected[0][0])
+        np.testing.assert_array_equal(positions, expected[0][1])
+    alone = [nearest(queries[row : row + 1], index, 20)[1][0] for row in range(0, 70, 23)]
+    np.testing.assert_array_equal(alone, expected[0][1][::23])
+
+
+def test_every_float16_is_the_number_that_its_bits_stand_for() -> None:
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    bits = bits[np.isfinite(bits.view(np.float16))]
+
+    @njit
+    def converted(bits: np.ndarray, numbers: np.ndarray, moved: np.ndarray) -> None:
+        for place in range(len(bits)):
+            numbers[place], moved[place] = number(bits[place]), number_of_bits(bits[place])
+
+    numbers, moved = np.empty((2, len(bits)), np.float32)
+    converted(bits, numbers, moved)
+    np.testing.assert_array_equal(numbers, bits.view(np.float16))
+    np.testing.assert_array_equal(moved, bits.view(np.float16))
 
 
 @pytest.mark.slow
