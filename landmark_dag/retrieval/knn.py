@@ -30,7 +30,7 @@ from landmark_dag.retrieval.knn_tiles import places
 Backend = Literal["auto", "integer", "float", "faiss", "torch"]
 
 _CANDIDATES_IN_MEMORY = 16_000_000
-_MOST_QUERIES, _MOST_ON_DEVICE = 16384, 131_072
+_MOST_QUERIES, _MOST_ON_DEVICE = 32768, 131_072
 _UNPROVEN_QUERIES = 64
 
 
@@ -51,8 +51,8 @@ def nearest(
     any query may get; a query that may get fewer has similarity -inf and position -1 after them.
 
     `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
-    has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB,
-    400 MB for floats; an accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and
+    has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB; an
+    accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and
     the scores of these for 8,192 queries, in all about 4 GB.
 
     Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend

@@ -13,6 +13,9 @@ from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
 NUMBERS = 2**25
 """Numbers of the index that are held as floats at a time."""
 
+_NUMBERS_IN_CACHE = 2**23
+"""The same on a CPU: 32 MB, in memory that is used again, for fresh memory costs as much as filling it."""
+
 _TILE_QUERIES = 8192
 """Queries whose products with a block an accelerator holds at a time: 2 GB for 512 dimensions."""
 
@@ -29,9 +32,16 @@ def product_error(dimensions: int) -> float:
 def shortlist_by_floats(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
     """Return the shortlist of the `k` nearest index rows (n, d), k <= n, of each query (q, d), on a CPU."""
     error = product_error(queries.shape[1]) * norms.products
-    blocks = (Block(start, _factors(index[start:end]), error) for start, end in _blocks(index))
+    held = torch.empty((max(1, _NUMBERS_IN_CACHE // index.shape[1]), index.shape[1]))
+
+    def blocks() -> Iterator[Block]:
+        for start in range(0, len(index), len(held)):
+            rows = np.array(index[start : start + len(held)])
+            yield Block(start, _factors(held[: len(rows)].copy_(torch.from_numpy(rows))), error)
+
     with _full_precision(), Workers() as workers:
-        return shortlist_by_tiles(_factors(queries), blocks, k, workers)
+        of_queries = _factors(torch.from_numpy(np.array(queries)).float())
+        return shortlist_by_tiles(of_queries, blocks(), k, workers)
 
 
 def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths) -> Shortlist:
@@ -117,8 +127,8 @@ def _shortlist(positions: NDArray[np.int64], cut: NDArray, error: NDArray[np.flo
     return Shortlist(np.sort(positions.astype(np.int32), axis=1), counts, cut.astype(np.float64), error)
 
 
-def _factors(vectors: Vectors) -> Factors:
-    return Factors(torch.from_numpy(np.asarray(vectors)).float(), np.ones(len(vectors), np.float32))
+def _factors(vectors: torch.Tensor) -> Factors:
+    return Factors(vectors, np.ones(len(vectors), np.float32))
 
 
 def _blocks(index: Vectors) -> Iterator[tuple[int, int]]:

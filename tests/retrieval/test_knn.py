@@ -31,6 +31,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knn_tiles, "_TILE_QUERIES", 4)
     monkeypatch.setattr(knn_tiles, "_TILE_INDEX", 40)
     monkeypatch.setattr(knn_float, "NUMBERS", 60 * 3)
+    monkeypatch.setattr(knn_float, "_NUMBERS_IN_CACHE", 60 * 3)
     monkeypatch.setattr(knn_float, "_TILE_QUERIES", 4)
 
 
@@ -90,6 +91,7 @@ def test_unit_vectors_are_ranked_exactly_by_every_backend_whatever_the_blocks(
         (knn_tiles, "_TILE_QUERIES", 10),
         (knn_tiles, "_TILE_INDEX", 700),
         (knn_float, "NUMBERS", 160_000),
+        (knn_float, "_NUMBERS_IN_CACHE", 160_000),
         (knn_float, "_TILE_QUERIES", 7),
     ):
         monkeypatch.setattr(module, name, size)
