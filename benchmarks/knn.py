@@ -29,7 +29,8 @@ from landmark_dag.retrieval.knn import Backend, nearest
 from landmark_dag.retrieval.knn_shortlist import Workers
 
 DIMENSIONS = 512
-TILE_ON_CPU, TILE_ON_GPU = (512, 512), (16384, 65536)
+TILES_ON_CPU = {torch.int8: (256, 512), torch.float32: (1024, 512)}
+TILE_ON_GPU = 8192, 65536
 FLOATS, INTEGERS, HALVES = "float32 product alone", "8-bit product alone", "float16 product alone"
 PRODUCTS = {"integer": INTEGERS, "float": FLOATS, "faiss": FLOATS, "torch": HALVES}
 Way = Callable[[], object]
@@ -46,7 +47,7 @@ def product_alone(queries: torch.Tensor, index: torch.Tensor) -> None:
 
 def product_of_rows(first: int, last: int, queries: torch.Tensor, index: torch.Tensor) -> None:
     """All inner products of some queries."""
-    rows, columns = TILE_ON_CPU if queries.device.type == "cpu" else TILE_ON_GPU
+    rows, columns = TILES_ON_CPU[queries.dtype] if queries.device.type == "cpu" else TILE_ON_GPU
     kind = torch.int32 if queries.dtype == torch.int8 else torch.float32
     tile = torch.empty(rows * columns, dtype=kind, device=queries.device)
     for q in range(first, last, rows):

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from landmark_dag.retrieval.knn_lanes import LANES, keep_places, keep_products
 from landmark_dag.retrieval.knn_shortlist import Shortlist, Workers
 
-_TILE_QUERIES, _TILE_INDEX = 512, 512
+_TILES = {torch.int8: (256, 512), torch.float32: (1024, 512)}
+"""Queries and index rows whose products are taken at a time: 0.5 and 2 MB of products, in a core's own cache."""
+
 _MARGIN = 1.1
 """Rows are kept from this many errors under the k-th best score; one is what the proof needs, about."""
 
@@ -87,15 +89,16 @@ def _search(
     values, scales = block.rows.values, block.rows.scales
     whole = values.dtype == torch.int8
     multiply = torch._int_mm if whole else torch.mm
-    tile = torch.empty(_TILE_QUERIES * _TILE_INDEX, dtype=torch.int32 if whole else torch.float32)
-    for q in range(first, last, _TILE_QUERIES):
-        some = slice(q, min(q + _TILE_QUERIES, last))
+    at_a_time, columns = _TILES[values.dtype]
+    tile = torch.empty(at_a_time * columns, dtype=torch.int32 if whole else torch.float32)
+    for q in range(first, last, at_a_time):
+        some = slice(q, min(q + at_a_time, last))
         factors = queries.values[some]
-        for x in range(0, len(values), _TILE_INDEX):
-            part = values[x : x + _TILE_INDEX]
+        for x in range(0, len(values), columns):
+            part = values[x : x + columns]
             product = tile[: len(factors) * len(part)].view(len(factors), len(part))
             multiply(factors, part.T, out=product)
-            of_part = scales[x : x + _TILE_INDEX]
+            of_part = scales[x : x + columns]
             _scan(product.numpy(), of_part, block.start + x, k, margin[some], *found.of(some))
 
 

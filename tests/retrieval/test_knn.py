@@ -28,8 +28,7 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(knn, "_MOST_QUERIES", 5)
     monkeypatch.setattr(knn, "_UNPROVEN_QUERIES", 2)
     monkeypatch.setattr(knn_integer, "NUMBERS", 60 * 3)
-    monkeypatch.setattr(knn_tiles, "_TILE_QUERIES", 4)
-    monkeypatch.setattr(knn_tiles, "_TILE_INDEX", 40)
+    monkeypatch.setattr(knn_tiles, "_TILES", {torch.int8: (4, 40), torch.float32: (3, 50)})
     monkeypatch.setattr(knn_float, "NUMBERS", 60 * 3)
     monkeypatch.setattr(knn_float, "_NUMBERS_IN_CACHE", 60 * 3)
     monkeypatch.setattr(knn_float, "_TILE_QUERIES", 4)
@@ -88,8 +87,7 @@ def test_unit_vectors_are_ranked_exactly_by_every_backend_whatever_the_blocks(
     for module, name, size in (
         (knn, "_MOST_QUERIES", 27),
         (knn_integer, "NUMBERS", 160_000),
-        (knn_tiles, "_TILE_QUERIES", 10),
-        (knn_tiles, "_TILE_INDEX", 700),
+        (knn_tiles, "_TILES", {torch.int8: (10, 700), torch.float32: (700, 10)}),
         (knn_float, "NUMBERS", 160_000),
         (knn_float, "_NUMBERS_IN_CACHE", 160_000),
         (knn_float, "_TILE_QUERIES", 7),
