@@ -74,7 +74,11 @@ def register_shards(instance: dg.DagsterInstance, source: PhotoSource) -> dict[s
     return listed
 
 
-@dg.sensor(minimum_interval_seconds=30, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Registers the shards that the photo source lists; starts no run.",
+)
 def new_shards(
     context: dg.SensorEvaluationContext, photo_source: PhotoSourceResource
 ) -> dg.SensorResult | dg.SkipReason:
@@ -99,6 +103,7 @@ def new_shards(
     request_jobs=JOBS,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts the index job when the train job has succeeded, and the query job when the index job has.",
 )
 def following_split(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """Start the index job when the train job has succeeded, and the query job when the index job has."""
@@ -151,6 +156,7 @@ def reindexing(settings: ReindexSettings) -> tuple[list[dg.ScheduleDefinition], 
             job=index,
             cron_schedule=settings.cron,
             execution_timezone=settings.timezone,
+            description=nightly_reindex.__doc__,
             default_status=dg.DefaultScheduleStatus.RUNNING if settings.scheduled else dg.DefaultScheduleStatus.STOPPED,
         )(nightly_reindex)
     except dg.DagsterInvalidDefinitionError as error:
@@ -160,6 +166,7 @@ def reindexing(settings: ReindexSettings) -> tuple[list[dg.ScheduleDefinition], 
     sensor = dg.sensor(
         job=index,
         minimum_interval_seconds=30,
+        description=reindex_on_arrival.__doc__,
         default_status=dg.DefaultSensorStatus.RUNNING if settings.on_arrival else dg.DefaultSensorStatus.STOPPED,
     )(reindex_on_arrival)
     return [schedule], [sensor]

@@ -62,12 +62,12 @@ def run_pipeline(watcher: Watcher) -> None:
     Raises what the first failing step raised, wrapped by Dagster; steps that succeeded stay stored. Raises InputError
     while another process does the same.
     """
-    lock = FileLock(home_folder() / "run.lock")
     try:
-        with lock.acquire(timeout=0):
-            _run_jobs(watcher)
+        alone = FileLock(home_folder() / "run.lock").acquire(timeout=0)
     except Timeout:
         raise InputError(f"Another run works on {home_folder()}; wait for its end, or choose another --home.") from None
+    with alone:
+        _run_jobs(watcher)
 
 
 def _run_jobs(watcher: Watcher) -> None:

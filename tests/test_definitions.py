@@ -91,6 +91,12 @@ def test_every_asset_is_told_in_full(specs: dict[str, dg.AssetSpec]) -> None:
     assert bare == []
 
 
+def test_every_job_schedule_and_sensor_tells_what_it_does() -> None:
+    definitions = defs()
+    named = [*definitions.resolve_all_job_defs(), *(definitions.schedules or []), *(definitions.sensors or [])]
+    assert [item.name for item in named if not item.description and item.name != "__ASSET_JOB"] == []
+
+
 def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
     without = {key for key, spec in specs.items() if "dagster/column_schema" not in spec.metadata}
     assert without == {"trained_model", "submission", "gallery"}

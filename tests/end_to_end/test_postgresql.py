@@ -57,7 +57,7 @@ def sort_photos(folder: Path) -> None:
     shutil.copy(next((folder / "index").iterdir()), folder / "query" / "query0.png")
 
 
-@pytest.mark.timeout(600)  # six processes start; on a busy machine each takes its time
+@pytest.mark.timeout(900)  # six processes start; on a busy machine each takes its time
 def test_a_reindex_runs_through_webserver_and_daemon_on_postgresql(postgresql: dict[str, str], tmp_path: Path) -> None:
     home = small_home(tmp_path)
     sort_photos(tmp_path / "photos")
@@ -87,7 +87,7 @@ def test_a_reindex_runs_through_webserver_and_daemon_on_postgresql(postgresql: d
             over = all(run["status"] in ("SUCCESS", "FAILURE") for run in runs)
             return runs if over and (len(runs) == 2 or runs[0]["status"] == "FAILURE") else []
 
-        runs = wait_until(ended, "the jobs index and query", 300)
+        runs = wait_until(ended, "the jobs index and query", 500)
     assert runs == [{"jobName": job, "status": "SUCCESS"} for job in ("query", "index")]
     ranking = read_table(home / "store" / "inserted_ranking" / "0000.parquet", RANKING)
     assert ranking["query_id"].unique().to_list() == ["query0"] and ranking.height == 8
