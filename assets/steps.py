@@ -17,7 +17,7 @@ import polars as pl
 from landmark_dag.determining import determining
 from landmark_dag.errors import InputError
 from landmark_dag.files import alone
-from landmark_dag.partitions import SHARDS
+from landmark_dag.partitions import SHARDS, last_shard_tag
 from landmark_dag.retries import retry_wait
 from landmark_dag.tables import Table
 from resources.store import WHOLE, Store, digest
@@ -83,8 +83,10 @@ def deps(inputs: Sequence[Upstream]) -> list[dg.AssetDep]:
 
 
 def every_shard(context: dg.AssetExecutionContext, split: str) -> list[str]:
-    """Return the registered shards of `split`."""
-    return list(SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance))
+    """Return the registered shards of `split`, up to the last that the run's tags name, if they do."""
+    shards = list(SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance))
+    last = context.run.tags.get(last_shard_tag(split))
+    return shards[: shards.index(last) + 1] if last in shards else shards
 
 
 def materialize_stored(

@@ -7,7 +7,7 @@ from datetime import timedelta
 import dagster as dg
 
 from landmark_dag.errors import InputError
-from landmark_dag.partitions import SHARDS
+from landmark_dag.partitions import SHARDS, last_shard_tag
 from landmark_dag.photos.source import SPLITS, PhotoSource
 from landmark_dag.settings import ReindexSettings
 from resources.photo_source import PhotoSourceResource
@@ -44,15 +44,25 @@ JOBS = [
 ]
 
 
-def whole_split(instance: dg.DagsterInstance, split: str, run_key: str | None = None) -> dg.RunRequest:
-    """Return the request of a run of the split's job over all registered shards of it."""
-    shards = instance.get_dynamic_partitions(f"{split}_shards")
+def whole_split(
+    instance: dg.DagsterInstance, split: str, run_key: str | None = None, before: Mapping[str, str] | None = None
+) -> dg.RunRequest:
+    """Return the request of a run of the split's job over all registered shards of it.
+
+    The run takes no shard of any split that is registered later, for what is made of it would be missing; of the splits
+    before this one it takes those that the run before it took, whose tags are `before`.
+    """
+    shards = {name: instance.get_dynamic_partitions(f"{name}_shards") for name in SPLITS}
+    last = {last_shard_tag(name): keys[-1] for name, keys in shards.items() if keys}
+    earlier = {last_shard_tag(name) for name in SPLITS[: SPLITS.index(split)]}
+    last |= {tag: value for tag, value in (before or {}).items() if tag in earlier}
     return dg.RunRequest(
         run_key=run_key,
         job_name=split,
         tags={
-            "dagster/asset_partition_range_start": shards[0],
-            "dagster/asset_partition_range_end": shards[-1],
+            "dagster/asset_partition_range_start": shards[split][0],
+            "dagster/asset_partition_range_end": shards[split][-1],
+            **last,
         },
     )
 
@@ -113,7 +123,7 @@ def following_split(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.Sk
         return dg.SkipReason(f"Nothing follows the job {run.job_name} of run {run.run_id}.")
     if not context.instance.get_dynamic_partitions(f"{split}_shards"):
         return dg.SkipReason(f"There is no {split} shard yet.")
-    return whole_split(context.instance, split, run_key=f"{run.run_id} {split}")
+    return whole_split(context.instance, split, run_key=f"{run.run_id} {split}", before=run.tags)
 
 
 def _reindex(instance: dg.DagsterInstance, source: PhotoSource) -> dg.RunRequest:

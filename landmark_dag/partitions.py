@@ -13,3 +13,8 @@ SHARDS: Mapping[str, dg.DynamicPartitionsDefinition] = {
 
 TRIALS = dg.DynamicPartitionsDefinition(name="trials")
 """Partitions definition of the trials of other settings; the job tuning_trials adds them."""
+
+
+def last_shard_tag(split: str) -> str:
+    """Return the tag of runs that names the last shard of `split` that they take."""
+    return f"landmark/last_{split}_shard"

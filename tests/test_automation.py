@@ -187,4 +187,20 @@ def test_a_whole_split_is_one_run_over_its_registered_shards(instance: dg.Dagste
     assert request.tags == {
         "dagster/asset_partition_range_start": "0000",
         "dagster/asset_partition_range_end": "0002",
+        "landmark/last_index_shard": "0002",
+    }
+
+
+def test_a_run_takes_of_the_splits_before_its_own_what_the_run_before_it_took(instance: dg.DagsterInstance) -> None:
+    for split in SPLITS:
+        instance.add_dynamic_partitions(f"{split}_shards", ["0000"])
+    before = whole_split(instance, "index").tags
+    for split in SPLITS:
+        instance.add_dynamic_partitions(f"{split}_shards", ["0001"])
+    tags = whole_split(instance, "query", before=before).tags
+    last = {name: value for name, value in tags.items() if name.startswith("landmark/last_")}
+    assert last == {
+        "landmark/last_train_shard": "0000",
+        "landmark/last_index_shard": "0000",
+        "landmark/last_query_shard": "0001",
     }

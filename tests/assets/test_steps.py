@@ -83,9 +83,9 @@ class World:
 
         return [root, doubled, total]
 
-    def run(self, instance: dg.DagsterInstance, selection: str = "*") -> dg.ExecuteInProcessResult:
+    def run(self, instance: dg.DagsterInstance, selection: str = "*", **more: str) -> dg.ExecuteInProcessResult:
         self.computed.clear()
-        tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"}
+        tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"} | more
         return dg.materialize(
             self.assets(), instance=instance, resources={"store": self.store}, tags=tags, selection=selection
         )
@@ -263,3 +263,10 @@ def test_an_output_that_could_not_be_shared_is_shared_by_the_next_run_and_not_co
         assert one.computed == ["root 0001", "doubled 0000", "doubled 0001", "total"]
         other.run(instance)
         assert other.computed == []
+
+
+def test_a_shard_that_arrived_later_than_the_run_takes_is_left_out(world: World, instance: dg.DagsterInstance) -> None:
+    instance.add_dynamic_partitions("index_shards", ["0002"])
+    taken = {"landmark/last_index_shard": "0001"}
+    assert world.run(instance, **taken).success
+    assert world.computed == EVERYTHING
