@@ -14,6 +14,7 @@ import dagster as dg
 import polars as pl
 
 from landmark_dag.determining import determining
+from landmark_dag.installed_code import check_same_code
 from landmark_dag.partitions import SHARDS
 from landmark_dag.retries import retry_wait
 from landmark_dag.tables import Table
@@ -104,6 +105,7 @@ def materialize_stored(
 
     When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays.
     """
+    check_same_code()
     try:
         return _materialized(context, store, compute, inputs, settings, source, rows)
     except Exception as error:
