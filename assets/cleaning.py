@@ -27,6 +27,7 @@ from assets.steps import (
     same,
     table_metadata,
 )
+from landmark_dag.executors import backfill_policy
 from landmark_dag.files import fingerprint
 from landmark_dag.partitions import SHARDS
 from landmark_dag.settings import active_profile
@@ -50,7 +51,7 @@ _COMMON: dict[str, Any] = {"group_name": "cleaning", "owners": OWNERS}
 _SHARDED: dict[str, Any] = {
     **_COMMON,
     "partitions_def": SHARDS["train"],
-    "backfill_policy": dg.BackfillPolicy.single_run(),
+    "backfill_policy": backfill_policy(),
 }
 
 _DEEP: Mapping[str, Any] = GPU if active_profile().local_features.kind == "deep" else {}

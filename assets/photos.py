@@ -8,6 +8,7 @@ import polars as pl
 
 from assets.configs import SoundnessConfig
 from assets.steps import OWNERS, Metadata, materialize_stored, plain_text, table_metadata
+from landmark_dag.executors import backfill_policy
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
@@ -21,7 +22,7 @@ def _photos(split: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=[split, "photos"],
         partitions_def=SHARDS[split],
-        backfill_policy=dg.BackfillPolicy.single_run(),
+        backfill_policy=backfill_policy(),
         group_name="photos",
         kinds={"parquet"},
         owners=OWNERS,

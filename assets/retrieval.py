@@ -29,6 +29,7 @@ from assets.steps import (
     table_metadata,
 )
 from landmark_dag.determining import determining
+from landmark_dag.executors import backfill_policy
 from landmark_dag.files import folder_fingerprint
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
@@ -55,7 +56,7 @@ def _of(split: str) -> dict[str, Any]:
     """Return the arguments of an asset with one partition for each shard of `split`."""
     return {
         "partitions_def": SHARDS[split],
-        "backfill_policy": dg.BackfillPolicy.single_run(),
+        "backfill_policy": backfill_policy(),
         "owners": OWNERS,
         "code_version": "1",
     }

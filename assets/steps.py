@@ -17,6 +17,7 @@ import polars as pl
 from landmark_dag.determining import determining
 from landmark_dag.errors import InputError
 from landmark_dag.files import alone
+from landmark_dag.installed_code import check_same_code
 from landmark_dag.partitions import SHARDS, last_shard_tag
 from landmark_dag.retries import retry_wait
 from landmark_dag.tables import Table
@@ -110,6 +111,7 @@ def materialize_stored(
     When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays. Raises
     InputError where another run replaced an input while it was read; what was made of it is dropped.
     """
+    check_same_code()
     try:
         return _materialized(context, store, compute, inputs, settings, source, rows)
     except Exception as error:

@@ -93,6 +93,7 @@ def demo(home: Path, as_json: bool) -> None:
 )
 @click.option("--store", default="", help="folder or URL (s3://…) that keeps the results  [default: in the home]")
 @click.option("--shards", default="", help="shards of a dataset to use, such as train/000-009,index/000-001")
+@click.option("--settings-only", is_flag=True, help="store these settings and stop: a cluster does the work")
 @_json_option
 def run(
     photos: str,
@@ -103,6 +104,7 @@ def run(
     local_features: Literal["rootsift", "deep"] | None,
     store: str,
     shards: str,
+    settings_only: bool,
     as_json: bool,
 ) -> None:
     """Materialize the whole graph on photos; what is stored already is not computed again."""
@@ -114,7 +116,14 @@ def run(
         store = str(Path(store).absolute())
     dataset = {"shards": shards.split(",")} if shards else {}
     home = home or Path("home") / photos.rstrip("/").rsplit("/", 1)[-1]
-    _run(home, HomeSettings(photos, profile, backbone, weights, local_features or "", dataset, store), as_json)
+    settings = HomeSettings(photos, profile, backbone, weights, local_features or "", dataset, store)
+    if settings_only:
+        from landmark_dag.pipeline import prepare_home
+
+        prepare_home(home.absolute(), settings)
+        _show({"home": str(home.absolute()), "store": settings.store or None}, as_json)
+    else:
+        _run(home, settings, as_json)
 
 
 def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:

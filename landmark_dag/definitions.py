@@ -22,6 +22,7 @@ from landmark_dag.automation import (
     reindexing,
     with_policies,
 )
+from landmark_dag.executors import step_executor
 from landmark_dag.partitions import SHARDS
 from landmark_dag.secrets import without_secrets
 from landmark_dag.settings import active_profile, home_folder, read_home_settings
@@ -43,8 +44,7 @@ def defs() -> dg.Definitions:
         jobs=[*JOBS, assets.tuning.tuning_trials],
         schedules=schedules,
         sensors=[new_shards, following_split, declarative_reindex, *sensors],
-        # A run's steps follow one another, so that processes of their own would only cost 3 s of imports each.
-        executor=dg.in_process_executor,
+        executor=step_executor(),
         resources={
             "store": home_store(home),
             "photo_source": PhotoSourceResource(

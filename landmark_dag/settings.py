@@ -1,5 +1,6 @@
 """Profiles (demo, photos, gldv2), and the home folder whose settings a run, the UI and a search share."""
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -194,6 +195,13 @@ def read_home_settings(home: Path) -> HomeSettings:
     location = _shared_location(home, _store_place(settings))
     if location is None:
         return settings
+    _bring_settings(location)
+    return replace(_read_settings(location.copies / _SETTINGS), store=location.url)
+
+
+@functools.cache
+def _bring_settings(location: SharedLocation) -> None:
+    """Bring the shared settings once a process: they are asked for at every turn, and must not change under it."""
     location.sync([_SETTINGS])
     if not (location.copies / _SETTINGS).exists():
         location.check()
@@ -201,7 +209,6 @@ def read_home_settings(home: Path) -> HomeSettings:
             f"{location.url} holds no home's settings; put them there with `landmark-dag run --store {location.url}`, "
             "or see that the URL is right."
         )
-    return replace(_read_settings(location.copies / _SETTINGS), store=location.url)
 
 
 def _store_place(settings: HomeSettings) -> str:

@@ -16,6 +16,7 @@ from filelock import FileLock
 
 from landmark_dag.errors import InputError
 from landmark_dag.files import replacing
+from landmark_dag.secrets import refuse_secrets
 
 _WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
 """Kinds of storage where one put is seen whole or not at all; elsewhere a file is put aside and renamed."""
@@ -92,8 +93,7 @@ class SharedLocation:
         import fsspec
         from fsspec.implementations.local import LocalFileSystem
 
-        if "@" in urlsplit(self.url).netloc:
-            raise InputError("The URL of the shared location carries credentials; give them in the environment.")
+        refuse_secrets(self.url)
         try:
             files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError) as error:

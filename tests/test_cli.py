@@ -268,3 +268,19 @@ def test_match_names_the_file_that_is_no_photo(folder: Path, capsys: pytest.Capt
     assert status("match a.jpg missing.jpg --picture out.png") == 2
     assert "a.jpg" in capsys.readouterr().err
     assert not (folder / "out.png").exists()
+
+
+def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LANDMARK_HOME", "DAGSTER_HOME", "LANDMARK_STORE"):
+        monkeypatch.setenv(name, "")
+    for split in ("train/tower", "index", "query"):
+        (folder / "photos" / split).mkdir(parents=True)
+        (folder / "photos" / split / "a.jpg").write_bytes(b"not looked at")
+    (folder / "shared").mkdir()
+    store = f"file://{folder}/shared"
+    assert status(f"run --photos photos --home home --store {store} --settings-only --json") == 0
+    assert json.loads(capsys.readouterr().out) == {"home": str(folder / "home"), "store": store}
+    assert json.loads((folder / "shared/settings.json").read_text())["photos"] == str(folder / "photos")
+    assert [path.name for path in (folder / "shared").iterdir()] == ["settings.json"]

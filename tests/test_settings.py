@@ -106,7 +106,7 @@ def test_another_machine_takes_the_settings_from_the_shared_location(
     assert read == HomeSettings(photos="/a", profile="demo", backbone="resnet50", store=url)
     assert store_folder(tmp_path / "other").is_relative_to(tmp_path / "other")
     write_home_settings(tmp_path / "one", HomeSettings(photos="/a", profile="gldv2"))
-    assert read_home_settings(tmp_path / "other").profile == "gldv2"
+    assert read_home_settings(tmp_path / "a third").profile == "gldv2"
 
 
 def test_a_shared_location_without_settings_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +108,27 @@ def test_torchrun_starts_two_processes_that_train_one_model_and_resume_it(
     again = start(command)
     assert again.returncode == 0, again.stderr
     assert load_model(job.model_folder).fingerprint == first
+
+
+@pytest.mark.slow
+def test_two_hosts_that_meet_train_the_model_of_one_host_with_as_many_processes(
+    tmp_path: Path, photos: LabelledPhotos
+) -> None:
+    for name in ("one", "two"):
+        write_job(tmp_path / name / "job", job_of(tmp_path / name, photos))
+    done = start(launch_command(tmp_path / "one/job", DistributedSettings(processes=2), 0))
+    assert done.returncode == 0, done.stderr
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    command = launch_command(tmp_path / "two/job", DistributedSettings(1, hosts=2, rendezvous=meeting), 0)
+    cores = sorted(os.sched_getaffinity(0))  # a core for each host, as for each process of the one: sums depend on it
+    with ThreadPoolExecutor(2) as hosts:
+        ended = list(hosts.map(start, [["taskset", "-c", str(core), *command] for core in (cores[0], cores[-1])]))
+    assert [host.returncode for host in ended] == [0, 0], "".join(host.stderr for host in ended)
+    one, two = ((tmp_path / name / "model/weights.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two
 
 
 @pytest.mark.slow

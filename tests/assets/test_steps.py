@@ -11,6 +11,7 @@ import pytest
 
 from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
 from landmark_dag.determining import determining
+from landmark_dag.installed_code import installed_code
 from landmark_dag.partitions import SHARDS
 from landmark_dag.retrieval.settings import EmbeddingSettings
 from landmark_dag.tables import LABELS, write_table
@@ -270,3 +271,16 @@ def test_a_shard_that_arrived_later_than_the_run_takes_is_left_out(world: World,
     taken = {"landmark/last_index_shard": "0001"}
     assert world.run(instance, **taken).success
     assert world.computed == EVERYTHING
+
+
+def test_a_step_launched_by_other_code_fails_naming_both_and_the_run_is_resumed_with_the_same(
+    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(instance, selection='key:"index/root"')
+    monkeypatch.setenv("LANDMARK_CODE", "0.0.9 (abcdef)")
+    with pytest.raises(Exception, match=r"launched by code 0.0.9 \(abcdef\), and the machine .* runs .*; install"):
+        world.run(instance)
+    assert world.computed == []
+    monkeypatch.setenv("LANDMARK_CODE", installed_code())
+    world.run(instance)
+    assert world.computed == ["doubled 0000", "doubled 0001", "total"]
