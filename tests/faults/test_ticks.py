@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from sqlalchemy.exc import IntegrityError
 
 from landmark_dag import automation, definitions, pipeline
 from landmark_dag.automation import new_shards, register_shards
@@ -90,3 +91,20 @@ def test_a_new_photo_after_hours_of_ticks_is_one_request(
         requests += [number] * len(found.run_requests or ())
     assert requests == [0, 10]
     assert instance.get_dynamic_partitions("index_shards") == ["0000", "0001", "0002"]
+
+
+def test_a_run_that_another_beats_to_registering_shards_goes_on(
+    photos: PhotoSourceResource, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add, beaten = instance.add_dynamic_partitions, set[str]()
+
+    def after_another(name: str, keys: list[str]) -> None:
+        """What Dagster does where another run adds the same partitions between its look and its insert."""
+        add(name, keys)
+        if name not in beaten:
+            beaten.add(name)
+            raise IntegrityError("INSERT", keys, Exception("UNIQUE constraint failed"))
+
+    monkeypatch.setattr(instance, "add_dynamic_partitions", after_another)
+    listed = register_shards(instance, photos.source())
+    assert sorted(instance.get_dynamic_partitions("index_shards")) == listed["index"] == ["0000", "0001"]
