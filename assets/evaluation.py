@@ -257,7 +257,10 @@ _SUBMISSION = [every("inserted_ranking", "query"), Upstream("recognition"), Upst
 def submission(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
-    """The inserted ranking and the recognised landmarks as the challenge's CSVs: `id,images` and `id,landmarks`."""
+    """The inserted ranking and the recognised landmarks as the challenge's CSVs: `id,images` and `id,landmarks`.
+
+    Without them, and saying so, where an id cannot stand in such a file: one with a space, a comma or a quote.
+    """
     from landmark_dag.evaluation.submission import write_recognition_submission, write_retrieval_submission
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
@@ -265,8 +268,14 @@ def submission(
         numbers = _landmark_numbers(photo_source, store)
         names = None if numbers is None else {number: name for name, number in numbers.items()}
         retrieval, recognition = path.with_suffix(".csv"), path.with_name("recognition_submission.csv")
-        write_retrieval_submission(retrieval, ranking)
-        write_recognition_submission(recognition, store.read("recognition", VOTES), names)
+        try:
+            write_retrieval_submission(retrieval, ranking)
+            write_recognition_submission(recognition, store.read("recognition", VOTES), names)
+        except InputError as error:
+            for former in (retrieval, recognition):
+                former.unlink(missing_ok=True)
+            store.write_record(path, version, {})
+            return {"skipped": str(error)}
         store.write_record(path, version, {"file": retrieval.name, "recognition": recognition.name})
         return {
             "file": dg.MetadataValue.path(retrieval),

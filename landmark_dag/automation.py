@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import dagster as dg
+from sqlalchemy.exc import IntegrityError
 
 from landmark_dag.errors import InputError
 from landmark_dag.partitions import SHARDS, last_shard_tag
@@ -80,7 +81,10 @@ def register_shards(instance: dg.DagsterInstance, source: PhotoSource) -> dict[s
     """
     listed = {split: source.shards(split) for split in SPLITS}
     for split, shards in listed.items():
-        instance.add_dynamic_partitions(f"{split}_shards", unregistered(instance, split, shards))
+        try:
+            instance.add_dynamic_partitions(f"{split}_shards", unregistered(instance, split, shards))
+        except IntegrityError:  # another run has registered some of them since they were looked up
+            instance.add_dynamic_partitions(f"{split}_shards", unregistered(instance, split, shards))
     return listed
 
 

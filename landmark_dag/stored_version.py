@@ -4,6 +4,7 @@ made again.
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -30,6 +31,8 @@ def stored_version(path: Path) -> str | None:
     except (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         return None
     if path.suffix == ".json":
+        if content.get("format") != FORMAT_VERSION:
+            return None
         named = [path.parent / value for name, value in content.items() if name not in ("format", "version")]
         return content.get("version") if all(file.exists() for file in named) else None
     return content.get(_VERSION_KEY) if content.get(_FORMAT_KEY) == _format(path) else None
@@ -40,7 +43,7 @@ def not_readable(path: Path) -> InputError:
     return InputError(f"{path} is damaged, or was written by another release; {BRING_UP_TO_DATE}.")
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, Any]:
     """Return what a file says of itself; raises what its reader raises."""
     if path.suffix == ".json":
         return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -15,7 +15,7 @@ from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embe
 from landmark_dag.settings import shared_location, store_folder
 from landmark_dag.shared_location import SharedLocation
 from landmark_dag.stored_version import not_readable, stored_version
-from landmark_dag.tables import Table, read_table, write_table
+from landmark_dag.tables import FORMAT_VERSION, Table, read_table, write_table
 
 WHOLE = ""
 """The one shard of an asset that is not partitioned."""
@@ -66,7 +66,9 @@ class Store(dg.ConfigurableResource):
     def write_record(self, path: Path, version: str, content: Mapping[str, str]) -> None:
         """Write the JSON record of an output that is no table: its version and what else names it."""
         with replacing(path) as temporary:
-            temporary.write_text(json.dumps({"version": version, **content}, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(
+                json.dumps({"format": FORMAT_VERSION, "version": version, **content}, indent=2) + "\n", encoding="utf-8"
+            )
 
     def read_record(self, asset: str) -> dict[str, str]:
         """Return the JSON record of `asset`; raises InputError when it is not materialized."""
@@ -166,7 +168,7 @@ def _sync_named(location: SharedLocation, record: Path) -> None:
     for name, value in json.loads(record.read_text(encoding="utf-8")).items():
         if name == "folder":
             location.sync_folder(value)
-        elif name != "version":
+        elif name not in ("format", "version"):
             location.sync([value])
 
 

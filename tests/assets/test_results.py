@@ -22,6 +22,7 @@ from landmark_dag.tables import (
     RETRIEVAL_METRICS,
     VOTES,
     Table,
+    read_table,
     write_table,
 )
 from resources.photo_source import PhotoSourceResource
@@ -100,6 +101,18 @@ def test_metrics_show_their_intervals_and_plots(
     assert dict(stored.select("step", "map_at_100").iter_rows()) == {"knn": 50, "sorted": 100, "inserted": 100}
     shown = materialized(evaluation.recognition_metrics, store, folder(photos, tmp_path), instance)
     assert "data:image/png" in shown[VOTE_PLOT].value
+
+
+def test_an_id_that_no_submission_can_carry_leaves_it_out_and_stops_nothing(
+    store: Store, photos: Path, tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    path = store.path("inserted_ranking", "0000")
+    ranking = read_table(path, RANKING).with_columns(pl.col("index_id").replace("b", "IMG 001"))
+    write_table(path, RANKING, ranking, "with a space")
+    store.path("submission").with_suffix(".csv").write_text("of former photos")
+    shown = materialized(evaluation.submission, store, folder(photos, tmp_path), instance)
+    assert "'IMG 001' holds a space" in str(shown["skipped"].value)
+    assert not store.path("submission").with_suffix(".csv").exists()
 
 
 def test_both_submissions_are_written_and_read_back(

@@ -1,7 +1,8 @@
 """Steps: what is stored is not computed again, and what fails leaves what was stored."""
 
 import errno
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +10,19 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.steps import Metadata, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
+from assets.steps import (
+    Metadata,
+    Upstream,
+    deps,
+    every,
+    every_shard,
+    markdown_table,
+    materialize_stored,
+    on_retry,
+    same,
+)
 from landmark_dag.determining import determining
+from landmark_dag.errors import InputError
 from landmark_dag.installed_code import installed_code
 from landmark_dag.partitions import SHARDS
 from landmark_dag.retrieval.settings import EmbeddingSettings
@@ -38,6 +50,7 @@ class World:
         self.failures: list[Exception] = []
         self.batches: list[int] = []
         self.refuses = ""
+        self.meanwhile: Callable[[str, str], None] = lambda name, shard: None
 
     def assets(self) -> list[dg.AssetsDefinition]:
         world = self
@@ -49,6 +62,7 @@ class World:
                 raise world.failures.pop()
             if world.fails:
                 raise RuntimeError("the disk is on fire")
+            world.meanwhile(name, shard)
             write_table(path, LABELS, frame, version)
             if world.refuses:
                 ask_for_credentials(world.refuses, True)
@@ -153,6 +167,58 @@ def test_a_step_that_fails_leaves_what_was_stored(world: World, instance: dg.Dag
     with pytest.raises(RuntimeError, match="on fire"):
         world.run(instance)
     assert world.store.path("index/root", "0000").read_bytes() == before
+
+
+def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(
+    world: World, instance: dg.DagsterInstance
+) -> None:
+    results: list[bool] = []
+    other = threading.Thread(target=lambda: results.append(_run_beside(world, instance)))
+
+    def start_another(name: str, shard: str) -> None:
+        if (name, shard) == ("root", "0000"):
+            world.meanwhile = lambda name, shard: None
+            other.start()
+            other.join(timeout=2)  # it waits for this very shard
+            assert other.is_alive()
+
+    world.meanwhile = start_another
+    assert world.run(instance, "index/root").success
+    other.join()
+    assert results == [True] and sorted(world.computed) == ["root 0000", "root 0001"]
+
+
+def _run_beside(world: World, instance: dg.DagsterInstance) -> bool:
+    tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"}
+    resources = {"store": world.store}
+    return dg.materialize(
+        world.assets(), instance=instance, resources=resources, tags=tags, selection="index/root"
+    ).success
+
+
+def test_what_another_run_replaced_meanwhile_is_never_mixed_in(world: World, instance: dg.DagsterInstance) -> None:
+    world.run(instance)
+    doubled, root = (world.store.path(f"index/{name}", "0001") for name in ("doubled", "root"))
+    world.factor = 3
+
+    def replace_the_input(name: str, shard: str) -> None:
+        if (name, shard) == ("doubled", "0001"):
+            frame = pl.DataFrame({"image_id": ["other"], "landmark_id": [1], "landmark": ["x"]})
+            write_table(root, LABELS, frame, "made by another run")
+
+    world.meanwhile = replace_the_input
+    with pytest.raises(InputError, match="index/doubled of shard 0001 is made of was made anew by another run"):
+        world.run(instance, "index/doubled")
+    assert not doubled.exists()
+    world.meanwhile = lambda name, shard: None
+    assert world.run(instance).success and doubled.exists()
+
+
+def test_names_from_outside_are_text_in_markdown() -> None:
+    names = ["<script>", "a|b", "![x](http://elsewhere/x.png)", "two\nlines", "`code`"]
+    table = markdown_table(pl.DataFrame({"name": names})).value
+    cells = [line.removeprefix("| ").removesuffix(" |") for line in table.splitlines()[2:]]
+    assert cells == [r"\<script\>", r"a\|b", r"![x]\(http://elsewhere/x.png)", "two lines", r"\`code\`"]
 
 
 def test_a_missing_shard_is_named(world: World, instance: dg.DagsterInstance) -> None:

@@ -120,13 +120,17 @@ def test_a_model_of_another_format_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "model")
 
 
-def test_a_record_of_what_is_gone_counts_as_not_stored(tmp_path: Path) -> None:
+def test_a_record_of_another_format_or_of_what_is_gone_counts_as_not_stored(tmp_path: Path) -> None:
     store = Store(root=str(tmp_path))
     (tmp_path / "models" / "v").mkdir(parents=True)
     store.write_record(store.path("trained_model"), "v", {"folder": "models/v"})
     assert store.version(store.path("trained_model")) == "v"
+    record = store.path("trained_model")
+    record.write_text(record.read_text().replace('"format": 1', '"format": 0'))
+    assert store.version(record) is None
+    store.write_record(record, "v", {"folder": "models/v"})
     (tmp_path / "models" / "v").rmdir()
-    assert store.version(store.path("trained_model")) is None
+    assert store.version(record) is None
 
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_each_kind_of_file_carries_its_version(store: Store) -> None:
     assert store.input_version("train/labels") == "v1"
     assert store.input_version("index/embeddings", "0000") == "v2"
     assert store.input_version("gallery") == "v3"
-    assert store.read_record("gallery") == {"version": "v3", "file": "gallery.html"}
+    assert store.read_record("gallery") == {"format": 1, "version": "v3", "file": "gallery.html"}
 
 
 def test_what_is_not_there_has_no_version_and_is_named_when_read(store: Store) -> None:
