@@ -8,7 +8,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,18 @@ def running(
             stdout=output,
             stderr=output,
             user=user,
+            start_new_session=True,
             preexec_fn=default_signals,
         )
         try:
             yield process
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(120)
+            try:
+                process.wait(120)
+            finally:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what is left where it did not end as it should
 
 
 @dataclass(frozen=True)
