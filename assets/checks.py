@@ -8,8 +8,7 @@ import polars as pl
 from assets.configs import SoundnessConfig
 from assets.evaluation import retrieval_metrics
 from assets.retrieval import inserted_ranking, knn_graph, sorted_ranking
-from assets.steps import last_metadata
-from landmark_dag.partitions import SHARDS
+from assets.steps import every_shard, last_metadata
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings import active_profile
 from landmark_dag.soundness import (
@@ -60,9 +59,8 @@ def _result(
 
 
 def _stored(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> list[str]:
-    """Return the registered shards of `split` of which `asset` is stored."""
-    registered = SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
-    return store.stored(asset, registered)
+    """Return the shards of `split` that the run takes and of which `asset` is stored."""
+    return store.stored(asset, every_shard(context, split))
 
 
 def _shard_by_shard(

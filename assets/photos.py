@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from assets.configs import SoundnessConfig
-from assets.steps import OWNERS, Metadata, materialize_stored, plain_text, table_metadata
+from assets.steps import OWNERS, Metadata, every_shard, materialize_stored, plain_text, table_metadata
 from landmark_dag.executors import backfill_policy
 from landmark_dag.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
@@ -94,8 +94,7 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
         ),
     )
     def readable(context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store) -> dg.AssetCheckResult:
-        registered = SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance)
-        shards = store.stored(f"{split}/photos", registered)
+        shards = store.stored(f"{split}/photos", every_shard(context, split))
         unreadable = store.read_shards(f"{split}/unreadable", UNREADABLE, shards).height
         total = unreadable + store.read_shards(f"{split}/photos", MANIFEST, shards).height
         share = unreadable / max(total, 1)

@@ -186,7 +186,7 @@ def knn_graph(
 def graph_recall(context: dg.AssetCheckExecutionContext, config: SoundnessConfig) -> dg.AssetCheckResult:
     """Compare the recall that each shard's last materialization reported with the floor."""
     reported = {}
-    for shard in SHARDS["query"].get_partition_keys(dynamic_partitions_store=context.instance):
+    for shard in every_shard(context, "query"):
         metadata = last_metadata(context.instance, knn_graph.key, shard)
         if "recall" in metadata:
             reported[shard] = float(metadata["recall"].value)

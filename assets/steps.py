@@ -83,7 +83,7 @@ def deps(inputs: Sequence[Upstream]) -> list[dg.AssetDep]:
     return [upstream.dep for upstream in inputs]
 
 
-def every_shard(context: dg.AssetExecutionContext, split: str) -> list[str]:
+def every_shard(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, split: str) -> list[str]:
     """Return the registered shards of `split`, up to the last that the run's tags name, if they do."""
     shards = list(SHARDS[split].get_partition_keys(dynamic_partitions_store=context.instance))
     last = context.run.tags.get(last_shard_tag(split))

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import signal
 import sys
@@ -75,25 +74,19 @@ class Daemon:
         return wait_until(told, f"a pass with {wanted or 'anything'}", 400)
 
     def kill_while_embedding(self, unfinished: Path) -> str:
-        """Kill the process of the run that embeds, some seconds into it, and return the run's id."""
+        """Kill the process of the run that embeds, two seconds into it, and return the run's id."""
 
         def embedding() -> tuple[str, int] | None:
-            for started in self.instance.get_runs(
-                dg.RunsFilter(job_name="index", statuses=[dg.DagsterRunStatus.STARTED])
-            ):
-                logs = self.instance.all_logs(started.run_id)
-                steps = {
-                    log.dagster_event.event_type_value
-                    for log in logs
-                    if log.step_key == "index__embeddings" and log.dagster_event
-                }
-                pid = re.search(r"Started process for run \(pid: (\d+)\)", " ".join(log.user_message for log in logs))
-                if "STEP_START" in steps and "STEP_SUCCESS" not in steps and pid and shard_begun(self.folder):
-                    return started.run_id, int(pid[1])
+            begun = dg.RunsFilter(job_name="index", statuses=[dg.DagsterRunStatus.STARTED])
+            for started in self.instance.get_runs(begun):
+                events = [log.dagster_event for log in self.instance.all_logs(started.run_id) if log.dagster_event]
+                pids = {event.event_type_value: event.pid for event in events if event.step_key == "index__embeddings"}
+                if "STEP_START" in pids and "STEP_SUCCESS" not in pids and shard_begun(self.folder):
+                    return started.run_id, pids["STEP_START"]
             return None
 
         run_id, pid = wait_until(embedding, "a run that embeds", 200)
-        time.sleep(3)
+        time.sleep(2)
         os.kill(pid, signal.SIGKILL)
         assert not unfinished.exists()
         return run_id
