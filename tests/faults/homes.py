@@ -16,14 +16,17 @@ PHOTOS = RenderingSettings(landmarks=3, train_photos=24, index_photos=18, query_
 PROFILE = "tiny"
 
 
-def tiny_profile() -> Profile:
-    """The demo's settings made as small as they run, with a checkpoint at every second step."""
+def tiny_profile(photos_per_shard: int = 8, batch_size: int = 4) -> Profile:
+    """The demo's settings made as small as they run, with a checkpoint at every second step.
+
+    `batch_size` is that of embedding.
+    """
     demo = settings.PROFILES["demo"]
-    embedding = EmbeddingSettings(square_size=64, long_side=96, smallest_side=32, batch_size=4, scales=(1.0,))
+    embedding = EmbeddingSettings(square_size=64, long_side=96, smallest_side=32, batch_size=batch_size, scales=(1.0,))
     return replace(
         demo,
         name=PROFILE,
-        photos_per_shard=8,
+        photos_per_shard=photos_per_shard,
         local_features=LocalFeatureSettings(long_side=160),
         keep_rule=KeepRule(min_inliers=4, min_verified=1),
         bootstrap_embedding=embedding,
@@ -35,9 +38,9 @@ def tiny_profile() -> Profile:
     )
 
 
-def admit_tiny_profile(profile: Profile | None = None) -> None:
-    """Let homes of this process have the profile `tiny`."""
-    settings.PROFILES = {**settings.PROFILES, PROFILE: profile or tiny_profile()}  # type: ignore[misc]
+def admit_tiny_profile(**changes: int) -> None:
+    """Let homes of this process have the profile `tiny`; `changes` are arguments of `tiny_profile`."""
+    settings.PROFILES = {**settings.PROFILES, PROFILE: tiny_profile(**changes)}  # type: ignore[misc]
 
 
 def home_settings(photos: Path) -> HomeSettings:

@@ -32,9 +32,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def test_killed_runs_go_on_to_the_very_files_of_an_undisturbed_one(place: Place) -> None:
-    kills = kill_and_resume(place.warm, place.photos, place.folder, 3, seed=5)
-    assert (kills.killed, kills.faults) == (3, [])
-    assert kills.resumed >= 3 and kills.compared > 60
+    kills = kill_and_resume(place.warm, place.photos, place.folder, 2, seed=5)
+    assert (kills.killed, kills.faults) == (2, [])
+    assert kills.resumed >= 2 and kills.compared > 50
 
 
 @pytest.mark.slow

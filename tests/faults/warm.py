@@ -22,7 +22,8 @@ class Life:
 
     It is killed before its `kill_at`th operation on files, or `kill_after` seconds from its start. Its clock is
     `clock` seconds ahead. `fault` is an errno that opening, writing or renaming gives from the `fault_at`th operation
-    on, `fault_count` times. `largest_file` bounds the bytes of a file, as a full disk does.
+    on, `fault_count` times. `largest_file` bounds the bytes of a file, as a full disk does. `backwards` makes the
+    shards of index one by one, the last first.
     """
 
     home: str
@@ -35,6 +36,7 @@ class Life:
     fault_count: int = 0
     largest_file: int = 0
     threads: int = 1
+    backwards: bool = False
     log: str = "run.log"
 
 
@@ -48,10 +50,10 @@ class End:
 
 
 class Warm:
-    """The warm process, as its user sees it."""
+    """The warm process, as its user sees it; its runs have the settings of homes.tiny_profile with `changes`."""
 
-    def __init__(self, home: Path, profile: str = "") -> None:
-        command = [sys.executable, "-m", "tests.faults.warm", str(home), profile]
+    def __init__(self, home: Path, **changes: int) -> None:
+        command = [sys.executable, "-m", "tests.faults.warm", str(home), json.dumps(changes)]
         # Without AMX: where a hypervisor loses its registers, as under load here, training is not the same twice.
         environment = os.environ | {
             "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
@@ -85,11 +87,11 @@ class Warm:
         self._process.wait(60)
 
 
-def _import_everything(home: str, profile: str) -> None:
+def _import_everything(home: str, changes: dict[str, int]) -> None:
     """Import what a run of the pipeline does; settings are those of the profile `tiny`."""
     from tests.faults.homes import admit_tiny_profile, home_settings
 
-    admit_tiny_profile()
+    admit_tiny_profile(**changes)
     os.environ["LANDMARK_HOME"] = home
     from landmark_dag.settings import write_home_settings
 
@@ -116,8 +118,8 @@ def _import_everything(home: str, profile: str) -> None:
     import landmark_dag.training.photo_tables  # noqa: F401
 
 
-def _serve(home: str, profile: str) -> None:
-    _import_everything(home, profile)
+def _serve(home: str, changes: dict[str, int]) -> None:
+    _import_everything(home, changes)
     threads = [(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
     others = [name for name in threads[1:] if not name.startswith(("jemalloc", "polars-ooc"))]
     assert not others, f"an import has started threads: {others}"
@@ -178,7 +180,28 @@ def _run(life: Life) -> None:
 
     torch.set_num_threads(life.threads)
     prepare_home(Path(life.home), home_settings(Path(life.photos)))
+    if life.backwards:
+        _make_backwards()
     run_pipeline(_Unwatched())
+
+
+def _make_backwards() -> None:
+    """Make the whole of train, then every shard of index in a run of its own, the last shard first."""
+    import dagster as dg
+
+    from landmark_dag import definitions
+    from landmark_dag.automation import register_shards, whole_split
+
+    location = definitions.defs()
+    with dg.DagsterInstance.get() as instance:
+        listed = register_shards(instance, location.resources["photo_source"].source())  # type: ignore[index, union-attr]
+        for split in ("train", "index"):
+            job = location.resolve_job_def(split)
+            shards = [None] if split == "train" else reversed(listed[split])
+            for shard in shards:
+                ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+                tags = whole_split(instance, split).tags | (dict.fromkeys(ends, shard) if shard else {})
+                assert job.execute_in_process(instance=instance, tags=tags).success
 
 
 class _Unwatched:
@@ -235,4 +258,4 @@ def _disturb(life: Life, counter: int) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")
+    _serve(sys.argv[1], json.loads(sys.argv[2]))

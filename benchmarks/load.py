@@ -1,0 +1,126 @@
+"""Load: photos against seconds and memory, from ingest to rankings, on homes that grow.
+
+`python -m benchmarks.load [--photos 1000 10000 100000] [--shards 100]` renders tiny photos of blocks, runs the whole
+graph on them with the demo's network and one epoch, and prints a line for each number of photos: seconds, photos a
+second, and the peak memory of the run's processes together. A tenth are train photos, of a landmark for every twenty;
+a hundredth are queries.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from landmark_dag import settings
+from landmark_dag.cleaning.settings import KeepRule
+
+_SIDE = 48
+
+
+def render(photos: Path, count: int, seed: int = 0) -> None:
+    """Write `count` JPEGs of 48 x 48 pixels, of landmarks that are patterns of blocks with noise."""
+    rng = np.random.default_rng(seed)
+    train, queries = count // 10, max(1, count // 100)
+    landmarks = max(2, train // 20)
+    patterns = rng.integers(0, 256, (landmarks, 6, 6, 3), dtype=np.uint8)
+    for number in range(count):
+        landmark = number % landmarks
+        split = "train" if number < train else "query" if number < train + queries else "index"
+        folder = photos / split / (f"landmark{landmark}" if split == "train" else f"{number // 1000}")
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = np.clip(patterns[landmark].astype(int) + rng.integers(-30, 31, (6, 6, 3)), 0, 255).astype(np.uint8)
+        pixels = Image.fromarray(coarse).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
+        pixels.save(folder / f"{number:08d}.jpg", quality=85)
+
+
+def peak_memory(process: subprocess.Popen[str], peaks: list[int]) -> None:
+    """Watch the proportional memory (PSS, bytes) of a process and its children until it ends; keep the largest."""
+    while process.poll() is None:
+        peaks[0] = max(peaks[0], sum(map(_memory, [process.pid, *_children(process.pid)])))
+        time.sleep(0.5)
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == parent:
+            child = int(status.parent.name)
+            found += [child, *_children(child)]
+    return found
+
+
+def _memory(process: int) -> int:
+    try:
+        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def measure(count: int, shards: int) -> tuple[float, int]:
+    """Return seconds and peak memory of a run over `count` photos in about `shards` shards."""
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        render(home / "photos", count)
+        per_shard = str(max(1, -(-count // shards)))
+        command = [sys.executable, "-m", "benchmarks.load", "--run", name, "--per-shard", per_shard]
+        started = time.monotonic()
+        process = subprocess.Popen(command, text=True)
+        peaks = [0]
+        peak_memory(process, peaks)
+        if process.returncode:
+            raise SystemExit(f"the run over {count} photos ended with status {process.returncode}")
+        return time.monotonic() - started, peaks[0]
+
+
+def run(folder: Path, per_shard: int) -> None:
+    """Run the pipeline on the photos in `folder` with the demo's settings, one epoch, and shards of `per_shard`."""
+    demo = settings.PROFILES["demo"]
+    training = replace(demo.training, epochs=1, square_size=64, long_side=64)
+    embedding = replace(demo.embedding, square_size=64, long_side=64, smallest_side=32, scales=(1.0,), batch_size=64)
+    profile = replace(
+        demo,
+        photos_per_shard=per_shard,
+        training=training,
+        embedding=embedding,
+        bootstrap_embedding=embedding,
+        keep_rule=KeepRule(min_inliers=4, min_verified=0),
+    )
+    settings.PROFILES = {**settings.PROFILES, "demo": profile}  # type: ignore[misc]
+    from landmark_dag.pipeline import prepare_home, run_pipeline
+    from landmark_dag.progress import ProgressBar
+
+    prepare_home(folder / "home", settings.HomeSettings(str(folder / "photos"), "demo"))
+    with ProgressBar() as bar:
+        run_pipeline(bar)
+
+
+def main() -> None:
+    """Measure and print the curve."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load")
+    parser.add_argument("--photos", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--shards", type=int, default=100)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--per-shard", type=int, default=1, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.run:
+        run(asked.run, asked.per_shard)
+        return
+    print(f"{'photos':>9} {'seconds':>9} {'photos/s':>9} {'peak GB':>9}", flush=True)
+    for count in asked.photos:
+        seconds, peak = measure(count, asked.shards)
+        print(f"{count:9,} {seconds:9.1f} {count / seconds:9.1f} {peak / 1e9:9.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
