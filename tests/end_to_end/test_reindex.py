@@ -160,11 +160,11 @@ def test_the_daemon_keeps_an_index_current_and_completes_what_was_killed(
         (folder / "all/index" / path.name).unlink()
     anew = run(folder / "all", folder / "anew")
     for asset, table in {"knn_graph": NEIGHBOURS, "sorted_ranking": RANKING, "inserted_ranking": RANKING}.items():
-        grown_table, table_anew = (
-            read_table(place / f"store/{asset}/0000.parquet", table) for place in (home, anew.home)
-        )
-        assert grown_table.equals(table_anew), asset
-        lines.append(f"{asset}: {grown_table.height} rows, equal to a build from nothing")
+        stored, made_anew = (read_table(place / f"store/{asset}/0000.parquet", table) for place in (home, anew.home))
+        assert stored.drop("similarity").equals(made_anew.drop("similarity")), asset
+        # Photos stand in other batches when they arrive in other shards, which may change a float16's last bit.
+        assert (stored["similarity"] - made_anew["similarity"]).abs().max() < 1e-4
+        lines.append(f"{asset}: {stored.height} rows, equal to a build from nothing")
     TRANSCRIPT.parent.mkdir(exist_ok=True)
     TRANSCRIPT.write_text("\n".join(lines) + "\n")
     assert not list((home / "store").rglob("*.tmp"))

@@ -54,12 +54,7 @@ class Warm:
 
     def __init__(self, home: Path, **changes: int) -> None:
         command = [sys.executable, "-m", "tests.faults.warm", str(home), json.dumps(changes)]
-        # Without AMX: where a hypervisor loses its registers, as under load here, training is not the same twice.
-        environment = os.environ | {
-            "ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
