@@ -7,7 +7,6 @@ work" is what the steps report of their computing; the rest is what Dagster, sta
 for each shard is measured on some of the shards, for it takes the same time for every one of them.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from landmark_dag.settings import HomeSettings
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from landmark_dag.training.settings import NetworkSettings
+from resources.store import Store
 
 ASSETS = (dg.AssetKey(["index", "photos"]), dg.AssetKey(["index", "embeddings"]))
 
@@ -43,7 +43,8 @@ def make_home(folder: Path, shards: int, photos: int) -> list[str]:
     keys = FolderSource(folder / "photos", photos, home / "shards").shards("index")
     settings = NetworkSettings(backbone="test_resnet", embedding_dim=128)
     save_model(home / "store/models/m", build_network(settings, seed=0), settings, {}, [])
-    (home / "store/trained_model.json").write_text(json.dumps({"version": "v", "folder": "models/m"}))
+    store = Store(root=str(home / "store"))
+    store.write_record(store.path("trained_model"), "v", {"folder": "models/m"})
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         instance.add_dynamic_partitions("index_shards", keys)
     return keys

@@ -169,6 +169,7 @@ class _Maker:
                 write_table(path, table, frame, self._version(asset))
                 self._report(asset, WHOLE, {"dagster/row_count": frame.height})
         if path := self._missing("trained_model"):
+            (path.parent / "models/none").mkdir(parents=True, exist_ok=True)
             self.store.write_record(path, self._version("trained_model"), {"folder": "models/none"})
             self._report("trained_model", WHOLE, {"model": MODEL})
 

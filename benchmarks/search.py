@@ -6,7 +6,6 @@ The home is made here: an untrained network, vectors of chance, 1,000 train phot
 command stands what importing torch alone takes, in turns, so that both meet the same machine.
 """
 
-import json
 import os
 import resource
 import subprocess
@@ -27,6 +26,7 @@ from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, Table,
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from landmark_dag.training.settings import NetworkSettings
+from resources.store import Store
 
 TRAIN, LANDMARKS = 1_000, 100
 
@@ -37,7 +37,8 @@ def make_home(home: Path, index_photos: int, backbone: str) -> None:
     store, generator = home / "store", np.random.default_rng(0)
     settings = NetworkSettings(backbone=backbone, normalise_pooled=True, embedding_dim=256, batch_norm=False)
     model = save_model(store / "models/m", build_network(settings, seed=0), settings, {}, [])
-    (store / "trained_model.json").write_text(json.dumps({"version": "v", "folder": "models/m"}))
+    trained = Store(root=str(store))
+    trained.write_record(trained.path("trained_model"), "v", {"folder": "models/m"})
     ids = {"train": [f"t{row:08}" for row in range(TRAIN)], "index": [f"i{row:08}" for row in range(index_photos)]}
     for split, names in ids.items():
         vectors = generator.normal(size=(len(names), 256))

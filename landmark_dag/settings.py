@@ -26,7 +26,7 @@ from landmark_dag.retrieval.settings import (
     VoteSettings,
 )
 from landmark_dag.shared_location import SharedLocation
-from landmark_dag.soundness import SoundnessSettings
+from landmark_dag.soundness_settings import SoundnessSettings
 from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 
 _SETTINGS = "settings.json"

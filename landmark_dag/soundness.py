@@ -5,28 +5,17 @@ Sentences name the shard's photo, rank or value, so that people know where to lo
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from landmark_dag.soundness_settings import SoundnessSettings
+
 _LENGTH_ERROR = 0.01
 """Largest deviation of a float16 embedding's length from 1."""
 
 _BLOCK = 65536
-
-
-@dataclass(frozen=True)
-class SoundnessSettings:
-    """From where on a check warns or fails."""
-
-    unreadable_warning: Annotated[float, "share of unreadable photos from which a split's check warns"] = 0.01
-    unreadable_failure: Annotated[float, "share of unreadable photos from which a split's check fails"] = 0.2
-    smallest_recall: Annotated[float, "share of the exact neighbours that an approximate search must find"] = 0.9
-    step_margin: Annotated[float, "points of mAP@100 that a step may lose against the step before it"] = 1.0
-    run_margin: Annotated[float, "points of mAP@100 that a step may lose against the last good run"] = 1.0
 
 
 def queries_also_elsewhere(manifests: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

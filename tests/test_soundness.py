@@ -5,7 +5,6 @@ import polars as pl
 import pytest
 
 from landmark_dag.soundness import (
-    SoundnessSettings,
     embedding_problems,
     graph_problems,
     label_problems,
@@ -15,6 +14,7 @@ from landmark_dag.soundness import (
     step_problems,
     vote_problems,
 )
+from landmark_dag.soundness_settings import SoundnessSettings
 from landmark_dag.tables import LABELS, MANIFEST, NEIGHBOURS, RANKING, VOTES
 
 QUERIES, INDEX = pl.Series(["q1", "q2"]), pl.Series(["a", "b", "c"])

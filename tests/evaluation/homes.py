@@ -18,6 +18,7 @@ from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_
 from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.network import build_network
 from landmark_dag.training.settings import NetworkSettings
+from resources.store import Store
 
 LANDMARKS = {1: "amber_palace", 2: "cedar_museum"}
 NETWORK = NetworkSettings(backbone="test_resnet", embedding_dim=32)
@@ -41,7 +42,8 @@ def small_home(folder: Path) -> Path:
     write_home_settings(home, settings)
     store, profile = home / "store", settings.resolved_profile()
     save_model(store / "models/m", build_network(NETWORK, seed=1), NETWORK, {}, [])
-    (store / "trained_model.json").write_text('{"version": "v", "folder": "models/m"}')
+    trained = Store(root=str(store))
+    trained.write_record(trained.path("trained_model"), "v", {"folder": "models/m"})
     model = load_model(store / "models/m")
     embeddings = {}
     for split, count in (("train", 6), ("index", 8)):

@@ -56,11 +56,13 @@ def render(photos: Path, seed: int = 0) -> None:
 def stored(home: Path) -> dict[str, str]:
     """Return a digest of every file under the home's store, by its name; times in a history are left out.
 
-    Locks and what a killed process left unfinished are no results; `unfinished` tells of the latter.
+    Locks, the state of a training under way and what a killed process left unfinished are no results; `unfinished`
+    tells of the last.
     """
     found = {}
     for path in sorted((home / "store").rglob("*")):
-        if not path.is_file() or path.name.startswith("."):
+        under_way = path.suffix == ".checkpoint" or path.parent.suffix == ".job"
+        if not path.is_file() or path.name.startswith(".") or under_way:
             continue
         data = path.read_bytes()
         if path.name == "history.json":
