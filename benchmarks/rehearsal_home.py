@@ -102,6 +102,7 @@ def make_home(rehearsal: Rehearsal, drawn_votes: bool = False) -> None:
     store = Store(root=str(rehearsal.home / "store"))
     centres = _centres(rehearsal)
     with dg.DagsterInstance.from_config(str(rehearsal.home / "dagster")) as instance:
+        _end_killed_runs(instance)
         maker = _Maker(rehearsal, store, instance)
         for split in SPLITS:
             landmarks, shards = rehearsal.landmarks_of(split), dict(rehearsal.photos_of(split))
@@ -189,6 +190,13 @@ class _Maker:
                 tags={"dagster/data_version": self._version(asset, shard)},
             )
         )
+
+
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs of a rehearsal that was killed as failed, and free the slots that they would hold for ever."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        instance.report_run_failed(run, "The process of this run was killed.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _hashes(split: str, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
