@@ -170,7 +170,10 @@ class _Maker:
                 write_table(path, table, frame, self._version(asset))
                 self._report(asset, WHOLE, {"dagster/row_count": frame.height})
         if path := self._missing("trained_model"):
-            self.store.write_record(path, self._version("trained_model"), {"folder": "models/none"})
+            folder = path.with_name("models") / MODEL
+            folder.mkdir(parents=True, exist_ok=True)
+            record = {"folder": str(folder.relative_to(path.parent))}
+            self.store.write_record(path, self._version("trained_model"), record)
             self._report("trained_model", WHOLE, {"model": MODEL})
 
     def _version(self, asset: str, shard: str = WHOLE) -> str:
@@ -223,7 +226,7 @@ def _spectrum(dimensions: int) -> NDArray[np.float32]:
 
 def _centres(rehearsal: Rehearsal) -> NDArray[np.float32]:
     """Return the centre of every landmark, with a power-law spectrum."""
-    generator = np.random.default_rng(rehearsal.seed)
+    generator = np.random.default_rng([rehearsal.seed, len(SPLITS) + 2])
     shape = rehearsal.landmarks, rehearsal.dimensions
     return generator.standard_normal(shape, np.float32) * _spectrum(rehearsal.dimensions)
 
