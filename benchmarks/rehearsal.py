@@ -39,6 +39,7 @@ COLUMNS = {
     "of floor": "{of_floor:.0%}",
     "product": "{of_product:.0%}",
     "checks s": "{checks_seconds:.1f}",
+    "their processor s": "{checks_processor_seconds:.1f}",
     "read MB": "{read_mb:.0f}",
     "there MB": "{there_mb:.0f}",
     "peak MB": "{peak_mb:.0f}",

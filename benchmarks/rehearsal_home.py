@@ -102,6 +102,7 @@ def make_home(rehearsal: Rehearsal, drawn_votes: bool = False) -> None:
     store = Store(root=str(rehearsal.home / "store"))
     centres = _centres(rehearsal)
     with dg.DagsterInstance.from_config(str(rehearsal.home / "dagster")) as instance:
+        _end_killed_runs(instance)
         maker = _Maker(rehearsal, store, instance)
         for split in SPLITS:
             landmarks, shards = rehearsal.landmarks_of(split), dict(rehearsal.photos_of(split))
@@ -169,8 +170,10 @@ class _Maker:
                 write_table(path, table, frame, self._version(asset))
                 self._report(asset, WHOLE, {"dagster/row_count": frame.height})
         if path := self._missing("trained_model"):
-            (path.parent / "models/none").mkdir(parents=True, exist_ok=True)
-            self.store.write_record(path, self._version("trained_model"), {"folder": "models/none"})
+            folder = path.with_name("models") / MODEL
+            folder.mkdir(parents=True, exist_ok=True)
+            record = {"folder": str(folder.relative_to(path.parent))}
+            self.store.write_record(path, self._version("trained_model"), record)
             self._report("trained_model", WHOLE, {"model": MODEL})
 
     def _version(self, asset: str, shard: str = WHOLE) -> str:
@@ -190,6 +193,13 @@ class _Maker:
                 tags={"dagster/data_version": self._version(asset, shard)},
             )
         )
+
+
+def _end_killed_runs(instance: dg.DagsterInstance) -> None:
+    """Mark runs of a rehearsal that was killed as failed, and free the slots that they would hold for ever."""
+    for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
+        instance.report_run_failed(run, "The process of this run was killed.")
+        instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _hashes(split: str, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -216,7 +226,7 @@ def _spectrum(dimensions: int) -> NDArray[np.float32]:
 
 def _centres(rehearsal: Rehearsal) -> NDArray[np.float32]:
     """Return the centre of every landmark, with a power-law spectrum."""
-    generator = np.random.default_rng(rehearsal.seed)
+    generator = np.random.default_rng([rehearsal.seed, len(SPLITS) + 2])
     shape = rehearsal.landmarks, rehearsal.dimensions
     return generator.standard_normal(shape, np.float32) * _spectrum(rehearsal.dimensions)
 

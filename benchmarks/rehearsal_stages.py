@@ -76,6 +76,7 @@ def materialize(home: str, stage: Stage, device: str) -> dict[str, Any]:
         "of": len(events),
         **meter.steps[key.to_python_identifier()],
         "checks_seconds": round(sum(taken["seconds"] for taken in checks.values()), 3),
+        "checks_processor_seconds": round(sum(taken["processor_seconds"] for taken in checks.values()), 3),
         "checks_peak_mb": max((taken["peak_mb"] for taken in checks.values()), default=0),
         "bytes_there": sum(stored_bytes(store, asset) for asset in (*stage.reads, stage.asset)),
     }
