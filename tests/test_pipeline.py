@@ -9,6 +9,8 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
+from landmark_dag.pipeline import prepare_home
+from landmark_dag.settings import HomeSettings
 from tests.end_to_end.services import home_environment, wait_until
 from tests.evaluation.homes import photo
 
@@ -45,9 +47,10 @@ def test_a_run_that_was_killed_on_the_gpu_fails_and_the_next_one_takes_its_slot(
     """The next one gets as far as these photos lead: cleaning keeps none of them."""
     home = tmp_path / "home"
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    killed = started(photos, home)
-    wait_until((home / "dagster" / "dagster.yaml").exists, "the instance")
-    with dg.DagsterInstance.get() as instance:
+    monkeypatch.setenv("LANDMARK_HOME", str(home))
+    prepare_home(home, HomeSettings(str(photos), "demo"))
+    with dg.DagsterInstance.get() as instance:  # made here first: two processes at it get in each other's way
+        killed = started(photos, home)
         storage = instance.event_log_storage
         wait_until(lambda: storage.get_concurrency_info("gpu").claimed_slots, "a GPU step")
         os.kill(killed.pid, 9)
