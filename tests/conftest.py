@@ -17,9 +17,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(program)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A headless Chromium of this machine."""
+    """A headless Chromium of this machine.
+
+    It ends with its module: while Playwright is open its event loop counts as running in this thread, and whatever
+    else calls `asyncio.run` there, as Dagster's evaluation of conditions does, is refused.
+    """
     path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     assert path, "No Chromium on this machine; install the package chromium."
     with sync_playwright() as playwright:
