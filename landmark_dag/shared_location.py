@@ -4,7 +4,7 @@ import errno
 import json
 import uuid
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -81,7 +81,7 @@ class SharedLocation:
                 self._put(folder, up)
                 shared |= self._shared(folder, up)
             if down:
-                self._get(folder, down)
+                self._get(folder, {name: shared[name] for name in down})
             if up or down:
                 agreed |= {name: (shared[name], _identity_of_copy(copies / name)) for name in up + down}
                 with replacing(memory) as temporary:
@@ -119,11 +119,17 @@ class SharedLocation:
             if (names is None or name in names) and not name.endswith(_UNFINISHED)
         }
 
-    def _get(self, folder: PurePosixPath, names: list[str]) -> None:
+    def _get(self, folder: PurePosixPath, listed: dict[str, str]) -> None:
+        """Bring files, which had the identities `listed` a moment ago."""
         files, root = self._files
+        names = list(listed)
         with ExitStack() as stack:
             written = [stack.enter_context(replacing(self.copies / folder / name)) for name in names]
             files.get([f"{root}/{folder / name}" for name in names], [str(path) for path in written])
+            now = self._shared(folder, names)  # another machine may have written one meanwhile
+            for name, path in zip(names, written, strict=True):
+                if path.stat().st_size != _size(now.get(name)):
+                    self._check_whole(folder / name, path.stat().st_size, _size(listed[name]))
 
     def _put(self, folder: PurePosixPath, names: list[str]) -> None:
         files, root = self._files
@@ -135,9 +141,25 @@ class SharedLocation:
             return
         aside = [f"{target}.{uuid.uuid4().hex}{_UNFINISHED}" for target in targets]
         files.makedirs(f"{root}/{folder}", exist_ok=True)
-        files.put(copies, aside)
-        for unfinished, target in zip(aside, targets, strict=True):
-            files.mv(unfinished, target)
+        try:
+            files.put(copies, aside)
+            for name, copy, unfinished in zip(names, copies, aside, strict=True):
+                self._check_whole(folder / name, files.info(unfinished)["size"], Path(copy).stat().st_size)
+            for unfinished, target in zip(aside, targets, strict=True):
+                files.mv(unfinished, target)
+        except BaseException:
+            for unfinished in aside:
+                with suppress(Exception):
+                    files.rm_file(unfinished)
+            raise
+
+    def _check_whole(self, name: PurePosixPath, came: int, size: int) -> None:
+        """Raise InputError when not all of a file's `size` bytes came over: storage may end a copy without a word."""
+        if came != size:
+            raise InputError(
+                f"Of {self.url}/{name} {came} of {size} bytes came over; run again, and see to the storage if that "
+                "does not help."
+            ) from ConnectionError("a copy was cut short")  # worth another try
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -179,6 +201,11 @@ def _visible(folder: Path) -> list[str]:
 def _identity(info: dict[str, Any]) -> str:
     """Return what tells one content of a shared file from another."""
     return f"{info['size']} {next((info[key] for key in _IDENTITY if info.get(key)), '')}"
+
+
+def _size(identity: str | None) -> int:
+    """Return the bytes of the file that has this identity; none of one that is not there."""
+    return int(identity.split(" ")[0]) if identity else 0
 
 
 def _identity_of_copy(path: Path) -> str | None:

@@ -6,11 +6,14 @@ import subprocess
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.faults.homes import stored, unfinished
+from tests.faults.homes import digests, stored, temporaries, unfinished
 from tests.faults.kills import undisturbed
 from tests.faults.warm import End, Life, Warm
 
 YEARS = 10 * 365 * 86400.0
+
+MOST_LIVES = 30
+"""Runs after which a home on a storage that fails must have come to its end."""
 
 
 @dataclass
@@ -44,6 +47,7 @@ def disturbances(warm: Warm, photos: Path, folder: Path) -> Found:
         for size in (1000, 30_000)
     )
     found.told.append(f"files that may not grow: {stopped} of 2 runs stopped, all went on")
+    failing_store(warm, photos, folder, whole, found)
     clock_jumps(warm, photos, folder / "clock", whole, found)
     two_at_once(warm, photos, folder / "two", whole, found)
     return found
@@ -79,6 +83,30 @@ def full_tmpfs(warm: Warm, photos: Path, home: Path, whole: dict[str, str], size
         return end.status != 0
     finally:
         subprocess.run(["umount", str(home)], check=True)
+
+
+def failing_store(warm: Warm, photos: Path, folder: Path, whole: dict[str, str], found: Found) -> None:
+    """Run one home, then another, on a shared location that fails and cuts copies short, until each run ends well.
+
+    The location must come to what an undisturbed run stores, and neither it nor the copies ever hold half a file.
+    """
+    shared = folder / "shared"
+    shared.mkdir()
+    stopped = 0
+    for number in range(2):
+        life = Life(str(folder / f"machine{number}"), str(photos), store=str(shared), store_fails=0.02)
+        for seed in range(MOST_LIVES):
+            end = warm.live(replace(life, store_seed=seed))[0]
+            for place in (shared, *Path(life.home, "shared").glob("*")):
+                wrong = [name for name, digest in digests(place).items() if digest != whole.get(name)]
+                found.faults += [f"shared location, run {seed}: {place / name} is another file" for name in wrong]
+            stopped += end.status != 0
+            if end.status == 0:
+                break
+        left = temporaries(shared) + temporaries(Path(life.home))
+        if end.status or digests(shared) != whole or left:
+            found.faults.append(f"{life.home} with {shared}: {left} {end.log[-600:]}")
+    found.told.append(f"a shared location that fails: {stopped} runs stopped, both machines went on")
 
 
 def clock_jumps(warm: Warm, photos: Path, home: Path, whole: dict[str, str], found: Found) -> None:

@@ -43,9 +43,9 @@ def admit_tiny_profile(**changes: int) -> None:
     settings.PROFILES = {**settings.PROFILES, PROFILE: tiny_profile(**changes)}  # type: ignore[misc]
 
 
-def home_settings(photos: Path) -> HomeSettings:
-    """The settings of a home of `photos`."""
-    return HomeSettings(str(photos), PROFILE)
+def home_settings(photos: Path, store: str = "") -> HomeSettings:
+    """The settings of a home of `photos`, with its results shared at the URL `store` if it is given."""
+    return HomeSettings(str(photos), PROFILE, store=store)
 
 
 def render(photos: Path, seed: int = 0) -> None:
@@ -54,24 +54,36 @@ def render(photos: Path, seed: int = 0) -> None:
 
 
 def stored(home: Path) -> dict[str, str]:
-    """Return a digest of every file under the home's store, by its name; times in a history are left out.
+    """Return a digest of every file in the home's store; see `digests`."""
+    return digests(home / "store")
 
-    Locks, the state of a training under way and what a killed process left unfinished are no results; `unfinished`
-    tells of the last.
+
+def unfinished(home: Path) -> list[str]:
+    """Return the temporary files and folders that lie in the home's store."""
+    return temporaries(home / "store")
+
+
+def digests(store: Path) -> dict[str, str]:
+    """Return a digest of every file of results under `store`, by its name; times in a history are left out.
+
+    Locks, the state of a training under way and what a killed process left unfinished are no results (`temporaries`
+    tells of the last), nor are the settings and the shards' memory, which a shared location has beside them.
     """
     found = {}
-    for path in sorted((home / "store").rglob("*")):
+    for path in sorted(store.rglob("*")):
+        name = path.relative_to(store)
         under_way = path.suffix == ".checkpoint" or path.parent.suffix == ".job"
-        if not path.is_file() or path.name.startswith(".") or under_way:
+        beside = name.parts[0] in ("settings.json", "shards", ".shared")
+        if not path.is_file() or path.name.startswith(".") or path.suffix == ".tmp" or under_way or beside:
             continue
         data = path.read_bytes()
         if path.name == "history.json":
             rows = [{name: value for name, value in row.items() if name != "waiting"} for row in json.loads(data)]
             data = json.dumps(rows).encode()
-        found[str(path.relative_to(home))] = hashlib.blake2b(data, digest_size=8).hexdigest()
+        found[str(name)] = hashlib.blake2b(data, digest_size=8).hexdigest()
     return found
 
 
-def unfinished(home: Path) -> list[str]:
-    """Return the temporary files and folders that lie in the home's store."""
-    return sorted(str(path.relative_to(home)) for path in (home / "store").rglob(".*.tmp"))
+def temporaries(store: Path) -> list[str]:
+    """Return the temporary files and folders under `store`."""
+    return sorted(str(path.relative_to(store)) for path in store.rglob("*.tmp"))

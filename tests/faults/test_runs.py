@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.disturbances import Found, clock_jumps, fails_and_goes_on, two_at_once
+from tests.faults.disturbances import Found, clock_jumps, failing_store, fails_and_goes_on, two_at_once
 from tests.faults.homes import render
 from tests.faults.kills import kill_and_resume, undisturbed
 from tests.faults.warm import Life, Warm
@@ -71,4 +71,12 @@ def test_a_file_that_may_not_grow_stops_the_run_and_loses_nothing(place: Place) 
     whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
     life = Life(str(place.folder / "small"), str(place.photos), largest_file=30_000)
     assert fails_and_goes_on(place.warm, life, whole, found)
+    assert found.faults == []
+
+
+@pytest.mark.slow
+def test_a_shared_location_that_fails_stops_runs_and_loses_nothing(place: Place) -> None:
+    found = Found()
+    whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
+    failing_store(place.warm, place.photos, place.folder, whole, found)
     assert found.faults == []

@@ -23,7 +23,8 @@ class Life:
     It is killed before its `kill_at`th operation on files, or `kill_after` seconds from its start. Its clock is
     `clock` seconds ahead. `fault` is an errno that opening, writing or renaming gives from the `fault_at`th operation
     on, `fault_count` times. `largest_file` bounds the bytes of a file, as a full disk does. `backwards` makes the
-    shards of index one by one, the last first.
+    shards of index one by one, the last first. Its store is shared at the folder `store`, if that is set, of which
+    a share of `store_fails` operations fail, chosen by `store_seed` (faulty_store.py).
     """
 
     home: str
@@ -37,6 +38,9 @@ class Life:
     largest_file: int = 0
     threads: int = 1
     backwards: bool = False
+    store: str = ""
+    store_fails: float = 0.0
+    store_seed: int = 0
     log: str = "run.log"
 
 
@@ -171,10 +175,12 @@ def _run(life: Life) -> None:
     import torch
 
     from landmark_dag.pipeline import prepare_home, run_pipeline
+    from tests.faults.faulty_store import FaultyFileSystem
     from tests.faults.homes import home_settings
 
     torch.set_num_threads(life.threads)
-    prepare_home(Path(life.home), home_settings(Path(life.photos)))
+    FaultyFileSystem.fail(life.store_fails, life.store_seed)
+    prepare_home(Path(life.home), home_settings(Path(life.photos), f"faulty://{life.store}" if life.store else ""))
     if life.backwards:
         _make_backwards()
     run_pipeline(_Unwatched())
