@@ -69,6 +69,8 @@ def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
         raise InputError(f"{path} cannot be opened: {error.strerror}; check the disk and run again.") from error
     try:
         data = os.pread(file, size, offset)
+        while len(data) < size and (more := os.pread(file, size - len(data), offset + len(data))):
+            data += more  # a file system may give less than was asked for
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the disk and run again.") from error
     finally:

@@ -1,6 +1,7 @@
 """Reading: whatever the file, upright RGB or one reason why not."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -277,6 +278,18 @@ def test_bytes_are_read_at_their_offset(tmp_path: Path) -> None:
     path.write_bytes(b"before" + jpeg() + b"after")
     assert read_bytes(path, 6, len(jpeg())) == jpeg()
     np.testing.assert_array_equal(read_photo(path, 6, len(jpeg())), decode_photo(jpeg()))
+
+
+def test_a_file_system_that_gives_less_than_asked_for_is_asked_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "photo"
+    path.write_bytes(b"before" + jpeg())
+    whole = os.pread
+    monkeypatch.setattr(os, "pread", lambda file, size, offset: whole(file, min(size, 100), offset))
+    assert read_bytes(path, 6, len(jpeg())) == jpeg()
+    with pytest.raises(UnreadablePhoto, match="the file ends at byte"):
+        read_bytes(path, 6, len(jpeg()) + 1)
 
 
 def test_a_file_that_is_gone_ends_early_or_is_a_folder_gets_a_reason(tmp_path: Path) -> None:
