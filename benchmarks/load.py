@@ -1,6 +1,6 @@
 """Load: photos against seconds and memory, from ingest to rankings, on homes that grow.
 
-`python -m benchmarks.load [--photos 1000 10000 100000] [--shards 100]` renders tiny photos of blocks, runs the whole
+`python -m benchmarks.load [--photos 1000 10000 100000] [--shards 100]` renders photos of 96 x 96 pixels, runs the whole
 graph on them with the demo's network and one epoch, and prints a line for each number of photos: seconds, photos a
 second, and the peak memory of the run's processes together. A tenth are train photos, of a landmark for every twenty;
 a hundredth are queries.
@@ -20,23 +20,34 @@ from PIL import Image
 from landmark_dag import settings
 from landmark_dag.cleaning.settings import KeepRule
 
-_SIDE = 48
+_SIDE, _BLOCKS, _SPARE = 96, 12, 16
+"""Pixels of a photo's side, blocks of a landmark's, and pixels that a photo may be moved over its landmark."""
 
 
 def render(photos: Path, count: int, seed: int = 0) -> None:
-    """Write `count` JPEGs of 48 x 48 pixels, of landmarks that are patterns of blocks with noise."""
+    """Write `count` JPEGs of 96 x 96 pixels: parts of landmarks that are patterns of blocks, with noise."""
     rng = np.random.default_rng(seed)
     train, queries = count // 10, max(1, count // 100)
     landmarks = max(2, train // 20)
-    patterns = rng.integers(0, 256, (landmarks, 6, 6, 3), dtype=np.uint8)
+    patterns = rng.integers(0, 256, (landmarks, _BLOCKS, _BLOCKS, 3), dtype=np.uint8)
+    first = train + queries
+    relevant = {
+        number % landmarks: " ".join(f"{index:08d}" for index in range(number, count, landmarks))
+        for number in range(first, first + landmarks)
+    }
+    truth = "".join(f"{number:08d},{relevant[number % landmarks]},Private\n" for number in range(train, first))
+    (photos / "ground_truth").mkdir(parents=True)
+    (photos / "ground_truth" / "retrieval_solution.csv").write_text(f"id,images,Usage\n{truth}")
     for number in range(count):
         landmark = number % landmarks
-        split = "train" if number < train else "query" if number < train + queries else "index"
+        split = "train" if number < train else "query" if number < first else "index"
         folder = photos / split / (f"landmark{landmark}" if split == "train" else f"{number // 1000}")
         folder.mkdir(parents=True, exist_ok=True)
-        coarse = np.clip(patterns[landmark].astype(int) + rng.integers(-30, 31, (6, 6, 3)), 0, 255).astype(np.uint8)
-        pixels = Image.fromarray(coarse).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-        pixels.save(folder / f"{number:08d}.jpg", quality=85)
+        noise = rng.integers(-15, 16, (_BLOCKS, _BLOCKS, 3))
+        blocks = np.clip(patterns[landmark] + noise, 0, 255).astype(np.uint8)
+        left, top = map(int, rng.integers(0, _SPARE + 1, 2))
+        whole = Image.fromarray(blocks).resize((_SIDE + _SPARE, _SIDE + _SPARE), Image.Resampling.BICUBIC)
+        whole.crop((left, top, left + _SIDE, top + _SIDE)).save(folder / f"{number:08d}.jpg", quality=85)
 
 
 def peak_memory(process: subprocess.Popen[str], peaks: list[int]) -> None:
@@ -94,7 +105,7 @@ def run(folder: Path, per_shard: int) -> None:
         training=training,
         embedding=embedding,
         bootstrap_embedding=embedding,
-        keep_rule=KeepRule(min_inliers=4, min_verified=0),
+        keep_rule=KeepRule(min_inliers=10, min_verified=1),
     )
     settings.PROFILES = {**settings.PROFILES, "demo": profile}  # type: ignore[misc]
     from landmark_dag.pipeline import prepare_home, run_pipeline

@@ -11,6 +11,7 @@ import dagster as dg
 from filelock import FileLock, Timeout
 
 from landmark_dag.errors import InputError
+from landmark_dag.files import replacing
 from landmark_dag.settings import HomeSettings, home_folder, write_home_settings
 from resources.photo_source import PhotoSourceResource, photo_source
 
@@ -49,7 +50,8 @@ def prepare_home(home: Path, settings: HomeSettings) -> None:
     instance = home / "dagster"
     instance.mkdir(exist_ok=True)
     if not (instance / "dagster.yaml").exists():
-        shutil.copy(Path(__file__).with_name("dagster.yaml"), instance / "dagster.yaml")
+        with replacing(instance / "dagster.yaml") as path:
+            shutil.copy(Path(__file__).with_name("dagster.yaml"), path)
     os.environ["LANDMARK_HOME"] = str(home)
     os.environ["DAGSTER_HOME"] = str(instance)
     if settings.store:

@@ -1,6 +1,8 @@
 """Running the pipeline in one process: a home has one run at a time, and a killed one keeps no slot."""
 
+import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ import dagster as dg
 import pytest
 from filelock import FileLock
 
+from landmark_dag import pipeline
 from landmark_dag.pipeline import prepare_home
 from landmark_dag.settings import HomeSettings
 from tests.end_to_end.services import home_environment, wait_until
@@ -28,6 +31,26 @@ def started(photos: Path, home: Path) -> subprocess.Popen[str]:
     command = [str(Path(sys.executable).with_name("landmark-dag")), "run", "--photos", str(photos)]
     command += ["--home", str(home), "--profile", "demo"]
     return subprocess.Popen(command, env=home_environment(home), text=True, stderr=subprocess.PIPE)
+
+
+def test_a_disk_that_fills_up_leaves_no_half_instance_settings(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    for name in ("LANDMARK_HOME", "DAGSTER_HOME"):
+        monkeypatch.setenv(name, "")  # prepare_home sets them
+
+    def full(source: Path, target: Path) -> None:
+        target.write_text(source.read_text()[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy", full)
+        with pytest.raises(OSError, match="No space left"):
+            prepare_home(home, HomeSettings(str(photos), "demo"))
+    prepare_home(home, HomeSettings(str(photos), "demo"))
+    whole = Path(pipeline.__file__).with_name("dagster.yaml").read_text()
+    assert (home / "dagster" / "dagster.yaml").read_text() == whole
 
 
 def test_a_second_run_on_one_home_is_refused_in_one_sentence(photos: Path, tmp_path: Path) -> None:

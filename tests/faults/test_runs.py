@@ -23,12 +23,25 @@ class Place:
     folder: Path
 
 
+@dataclass
+class Calm:
+    """What an undisturbed run stores, and how many operations on files it makes."""
+
+    stored: dict[str, str]
+    operations: int
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("faults")
     render(folder / "photos")
     with Warm(folder / "warm") as warm:
         yield Place(warm, folder / "photos", folder)
+
+
+@pytest.fixture(scope="module")
+def calm(place: Place) -> Calm:
+    return Calm(*undisturbed(place.warm, place.photos, place.folder / "calm"))
 
 
 def test_killed_runs_go_on_to_the_very_files_of_an_undisturbed_one(place: Place) -> None:
@@ -38,45 +51,41 @@ def test_killed_runs_go_on_to_the_very_files_of_an_undisturbed_one(place: Place)
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_on_one_home_agree(place: Place) -> None:
+def test_two_runs_at_once_on_one_home_agree(place: Place, calm: Calm) -> None:
     found = Found()
-    whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
-    two_at_once(place.warm, place.photos, place.folder / "two", whole, found)
+    two_at_once(place.warm, place.photos, place.folder / "two", calm.stored, found)
     assert found.faults == []
 
 
 @pytest.mark.slow
-def test_a_clock_that_jumps_changes_no_byte(place: Place) -> None:
+def test_a_clock_that_jumps_changes_no_byte(place: Place, calm: Calm) -> None:
     found = Found()
-    whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
-    clock_jumps(place.warm, place.photos, place.folder / "clock", whole, found)
+    clock_jumps(place.warm, place.photos, place.folder / "clock", calm.stored, found)
     assert found.faults == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["full disk", "failing disk"])
-def test_a_disk_that_takes_nothing_more_stops_the_run_and_loses_nothing(place: Place, code: int) -> None:
+def test_a_disk_that_takes_nothing_more_stops_the_run_and_loses_nothing(place: Place, calm: Calm, code: int) -> None:
     found = Found()
-    whole, operations = undisturbed(place.warm, place.photos, place.folder / "whole")
     for share in (0.3, 0.7):
         home = place.folder / f"{code} {share}"
-        life = Life(str(home), str(place.photos), fault=code, fault_at=int(operations * share), fault_count=1000)
-        assert fails_and_goes_on(place.warm, life, whole, found)
+        life = Life(str(home), str(place.photos), fault=code, fault_at=int(calm.operations * share), fault_count=1000)
+        assert fails_and_goes_on(place.warm, life, calm.stored, found)
     assert found.faults == []
 
 
 @pytest.mark.slow
-def test_a_file_that_may_not_grow_stops_the_run_and_loses_nothing(place: Place) -> None:
+@pytest.mark.parametrize("size", [1000, 30_000])
+def test_a_file_that_may_not_grow_stops_the_run_and_loses_nothing(place: Place, calm: Calm, size: int) -> None:
     found = Found()
-    whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
-    life = Life(str(place.folder / "small"), str(place.photos), largest_file=30_000)
-    assert fails_and_goes_on(place.warm, life, whole, found)
+    life = Life(str(place.folder / f"small{size}"), str(place.photos), largest_file=size)
+    assert fails_and_goes_on(place.warm, life, calm.stored, found)
     assert found.faults == []
 
 
 @pytest.mark.slow
-def test_a_shared_location_that_fails_stops_runs_and_loses_nothing(place: Place) -> None:
+def test_a_shared_location_that_fails_stops_runs_and_loses_nothing(place: Place, calm: Calm) -> None:
     found = Found()
-    whole, _ = undisturbed(place.warm, place.photos, place.folder / "whole")
-    failing_store(place.warm, place.photos, place.folder, whole, found)
+    failing_store(place.warm, place.photos, place.folder, calm.stored, found)
     assert found.faults == []
