@@ -2,8 +2,8 @@
 
 `python -m benchmarks.load [--photos 1000 10000 100000] [--shards 100]` renders photos of 96 x 96 pixels, runs the whole
 graph on them with the demo's network and one epoch, and prints a line for each number of photos: seconds, photos a
-second, and the peak memory of the run's processes together. A tenth are train photos, of a landmark for every twenty;
-a hundredth are queries.
+second, the peak memory of the run's processes together, photos that could be read, and rows of the inserted ranking.
+A tenth are train photos, of a landmark for every twenty; a hundredth are queries.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 from PIL import Image
 
 from landmark_dag import settings
@@ -78,8 +79,8 @@ def _memory(process: int) -> int:
     return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
 
 
-def measure(count: int, shards: int) -> tuple[float, int]:
-    """Return seconds and peak memory of a run over `count` photos in about `shards` shards."""
+def measure(count: int, shards: int) -> tuple[float, int, int, int]:
+    """Return seconds, peak memory, readable photos and rows ranked of a run over `count` photos in about `shards`."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         render(home / "photos", count)
@@ -91,7 +92,10 @@ def measure(count: int, shards: int) -> tuple[float, int]:
         peak_memory(process, peaks)
         if process.returncode:
             raise SystemExit(f"the run over {count} photos ended with status {process.returncode}")
-        return time.monotonic() - started, peaks[0]
+        seconds = time.monotonic() - started
+        store = home / "home" / "store"
+        photos = pl.read_parquet(store / "*" / "photos" / "*.parquet", columns=["image_id"]).height
+        return seconds, peaks[0], photos, pl.read_parquet(store / "inserted_ranking" / "*.parquet").height
 
 
 def run(folder: Path, per_shard: int) -> None:
@@ -127,10 +131,10 @@ def main() -> None:
     if asked.run:
         run(asked.run, asked.per_shard)
         return
-    print(f"{'photos':>9} {'seconds':>9} {'photos/s':>9} {'peak GB':>9}", flush=True)
+    print(f"{'photos':>9} {'seconds':>9} {'photos/s':>9} {'peak GB':>9} {'readable':>9} {'ranked':>9}", flush=True)
     for count in asked.photos:
-        seconds, peak = measure(count, asked.shards)
-        print(f"{count:9,} {seconds:9.1f} {count / seconds:9.1f} {peak / 1e9:9.2f}", flush=True)
+        seconds, peak, photos, ranked = measure(count, asked.shards)
+        print(f"{count:9,} {seconds:9.1f} {count / seconds:9.1f} {peak / 1e9:9.2f} {photos:9,} {ranked:9,}", flush=True)
 
 
 if __name__ == "__main__":
