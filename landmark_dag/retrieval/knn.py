@@ -7,6 +7,7 @@ of float16 numbers are multiples of 2^-48, so for vectors of about unit norm the
 the answer is the correctly rounded one, whatever the device, the backend and the blocks.
 """
 
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -23,15 +24,75 @@ from landmark_dag.retrieval.knn_float import (
     shortlist_by_floats,
     shortlist_by_torch,
 )
-from landmark_dag.retrieval.knn_integer import shortlist_by_integers
+from landmark_dag.retrieval.knn_integer import RoundedIndex, shortlist_by_integers
 from landmark_dag.retrieval.knn_shortlist import Lengths, Shortlist, Vectors
 from landmark_dag.retrieval.knn_tiles import places
 
 Backend = Literal["auto", "integer", "float", "faiss", "torch"]
 
+MOST_KEPT = 2**30
+"""Numbers of an index that is searched again and again, up to which it is kept as 8-bit integers: 1 GiB."""
+
 _CANDIDATES_IN_MEMORY = 16_000_000
 _MOST_QUERIES, _MOST_ON_DEVICE = 32768, 131_072
 _UNPROVEN_QUERIES = 64
+
+
+class ExactIndex:
+    """Index vectors that are searched again and again: what can be known of them is found once."""
+
+    def __init__(
+        self, vectors: Vectors, *, device: str = "cpu", backend: Backend = "auto", most_kept: int = MOST_KEPT
+    ) -> None:
+        """Take `vectors` (n, d), float16 or float32, which may be memory-mapped; nothing is computed yet.
+
+        For products of 8-bit integers they are kept as such, a byte a number, where these are at most `most_kept`.
+        `backend` and the errors that searching raises are those of `nearest`.
+        """
+        self.vectors = vectors
+        self._device = torch.device(device)
+        self._backend = backend
+        self._rounded = RoundedIndex(vectors, kept=vectors.size <= most_kept)
+
+    def nearest(
+        self, queries: Vectors, k: int, exclude: NDArray[np.int32] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        """Return the similarity float32 (q, k') and position int32 (q, k') of every query's nearest vectors.
+
+        See the function `nearest`.
+        """
+        _check(queries, self.vectors, k)
+        exclude = np.full(len(queries), -1, np.int32) if exclude is None else exclude.astype(np.int32, copy=False)
+        k = min(k, len(self.vectors) - int((exclude >= 0).all() and len(exclude) > 0))
+        similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
+        positions = np.full((len(queries), k), -1, dtype=np.int32)
+        chosen = _backend(self._backend, self._device)
+        longest = self._longest
+        of_queries = lengths(queries, "query")
+        wanted = min(len(self.vectors), k + int((exclude >= 0).any()))
+        block = _queries_at_a_time(wanted, self._device)
+        for start in range(0, len(queries), block) if k else ():
+            rows = slice(start, start + block)
+            norms = Lengths(of_queries[rows], longest)
+            shortlist = self._shortlist(chosen, queries[rows], wanted, norms)
+            similarity[rows], positions[rows] = _answer(
+                shortlist, queries[rows], self.vectors, exclude[rows], k, norms, self._device
+            )
+        return similarity, positions
+
+    @cached_property
+    def _longest(self) -> float:
+        """The length of the longest vector."""
+        return float(lengths(self.vectors, "index").max())
+
+    def _shortlist(self, backend: Backend, queries: Vectors, k: int, norms: Lengths) -> Shortlist:
+        if backend == "integer":
+            return shortlist_by_integers(queries, self._rounded, k, norms)
+        if backend == "float":
+            return shortlist_by_floats(queries, self.vectors, k, norms)
+        if backend == "faiss":
+            return shortlist_by_faiss(queries, self.vectors, k, norms)
+        return shortlist_by_torch(queries, self.vectors, k, norms, self._device)
 
 
 def nearest(
@@ -52,30 +113,13 @@ def nearest(
 
     `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
     has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB; an
-    accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and
-    the scores of these for 8,192 queries, in all about 4 GB.
+    accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and the scores of these
+    for 8,192 queries, in all about 4 GB.
 
     Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
     that this machine or device has not.
     """
-    _check(queries, index, k)
-    exclude = np.full(len(queries), -1, np.int32) if exclude is None else exclude.astype(np.int32, copy=False)
-    k = min(k, len(index) - int((exclude >= 0).all() and len(exclude) > 0))
-    similarity = np.full((len(queries), k), -np.inf, dtype=np.float32)
-    positions = np.full((len(queries), k), -1, dtype=np.int32)
-    on_device = torch.device(device)
-    chosen = _backend(backend, on_device)
-    longest = float(lengths(index, "index").max())
-    of_queries = lengths(queries, "query")
-    wanted = min(len(index), k + int((exclude >= 0).any()))
-    most, of_query = (_MOST_QUERIES, places(wanted)) if on_device.type == "cpu" else (_MOST_ON_DEVICE, 2 * wanted + 16)
-    block = max(1, min(most, _CANDIDATES_IN_MEMORY // of_query))
-    for start in range(0, len(queries), block) if k else ():
-        rows = slice(start, start + block)
-        norms = Lengths(of_queries[rows], longest)
-        shortlist = _shortlist(chosen, queries[rows], index, wanted, norms, on_device)
-        similarity[rows], positions[rows] = _answer(shortlist, queries[rows], index, exclude[rows], k, norms, on_device)
-    return similarity, positions
+    return ExactIndex(index, device=device, backend=backend, most_kept=0).nearest(queries, k, exclude)
 
 
 def rescored(
@@ -116,16 +160,13 @@ def _backend(backend: Backend, device: torch.device) -> Backend:
     return backend
 
 
-def _shortlist(
-    backend: Backend, queries: Vectors, index: Vectors, k: int, norms: Lengths, device: torch.device
-) -> Shortlist:
-    if backend == "integer":
-        return shortlist_by_integers(queries, index, k, norms)
-    if backend == "float":
-        return shortlist_by_floats(queries, index, k, norms)
-    if backend == "faiss":
-        return shortlist_by_faiss(queries, index, k, norms)
-    return shortlist_by_torch(queries, index, k, norms, device)
+def _queries_at_a_time(k: int, device: torch.device) -> int:
+    """Return for how many queries with `k` neighbours candidates are held at a time."""
+    if device.type == "cpu":
+        most, of_query = _MOST_QUERIES, places(k)
+    else:
+        most, of_query = _MOST_ON_DEVICE, 2 * k + 16
+    return max(1, min(most, _CANDIDATES_IN_MEMORY // of_query))
 
 
 def _answer(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.approximate import ApproximateIndex
 from landmark_dag.retrieval.embeddings import Embeddings, check_same_model, concatenate
-from landmark_dag.retrieval.knn import nearest
+from landmark_dag.retrieval.knn import ExactIndex
 from landmark_dag.retrieval.knn_shortlist import Vectors
 from landmark_dag.retrieval.query_expansion import alpha_query_expansion, database_augmentation
 from landmark_dag.retrieval.settings import NeighbourSettings, TrainNeighbourSettings
@@ -32,9 +32,10 @@ class NeighbourSearch:
         vectors = index.vectors
         if settings.expansion in ("index", "both"):
             itself = np.arange(len(vectors), dtype=np.int32)
-            similarity, positions = self._exact(vectors, vectors, settings.expanded_by, itself)
+            similarity, positions = self._exact(vectors).nearest(vectors, settings.expanded_by, itself)
             vectors = database_augmentation(vectors, positions, similarity, settings.alpha).astype(np.float16)
         self._index = Embeddings(index.image_ids, vectors, index.model)
+        self._searched = self._exact(vectors)
         approximate = None if settings.search == "exact" else ApproximateIndex(vectors, settings.search)
         self._approximate = approximate
 
@@ -70,7 +71,7 @@ class NeighbourSearch:
     def recall(self, queries: Embeddings) -> float:
         """Return the share, 0 to 1, of the exact neighbours of `queries` that the search finds."""
         vectors = self._expanded(queries.vectors)
-        _, exact = self._exact(vectors, self._index.vectors, self._settings.neighbours)
+        _, exact = self._searched.nearest(vectors, self._settings.neighbours)
         _, found = self._found(vectors)
         hits = [np.isin(wanted, row).sum() for wanted, row in zip(exact, found, strict=True)]
         return float(np.sum(hits) / max(exact.size, 1))
@@ -80,7 +81,7 @@ class NeighbourSearch:
         settings = self._settings
         if settings.expansion not in ("queries", "both"):
             return queries
-        similarity, positions = self._exact(queries, self._index.vectors, settings.expanded_by)
+        similarity, positions = self._searched.nearest(queries, settings.expanded_by)
         count = settings.expanded_by
         expanded = alpha_query_expansion(queries, self._index.vectors, positions, similarity, settings.alpha, count)
         return expanded.astype(np.float16)
@@ -89,12 +90,10 @@ class NeighbourSearch:
         settings = self._settings
         if self._approximate:
             return self._approximate.nearest(queries, settings.neighbours, settings.effort)
-        return self._exact(queries, self._index.vectors, settings.neighbours)
+        return self._searched.nearest(queries, settings.neighbours)
 
-    def _exact(
-        self, queries: Vectors, index: Vectors, k: int, exclude: NDArray[np.int32] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        return nearest(queries, index, k, exclude, device=self._device, backend=self._settings.backend)
+    def _exact(self, vectors: Vectors) -> ExactIndex:
+        return ExactIndex(vectors, device=self._device, backend=self._settings.backend)
 
 
 def neighbour_table(
@@ -118,7 +117,7 @@ class VoterSearch:
             raise InputError(
                 "No train photo is left to vote: the cleaned dataset is empty; loosen min_inliers or min_verified."
             )
-        self._settings, self._device = settings, device
+        self._settings = settings
         known = pl.DataFrame({"image_id": train.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
         voters = cleaned.select("image_id", "landmark_id").join(known, on="image_id", how="left").sort("image_id")
         missing = voters.filter(pl.col("row").is_null())
@@ -130,6 +129,7 @@ class VoterSearch:
         in_place = np.array_equal(rows, np.arange(len(train.image_ids)))
         vectors = train.vectors if in_place else train.vectors[rows]
         self._train = Embeddings([train.image_ids[row] for row in rows], vectors, train.model)
+        self._searched = ExactIndex(vectors, device=device)
         self._voters = voters.select("image_id", "landmark_id")
 
     def table(self, photos: Embeddings) -> pl.DataFrame:
@@ -140,7 +140,7 @@ class VoterSearch:
         """
         check_same_model(photos, self._train)
         photos = _by_id(photos)
-        similarity, positions = nearest(photos.vectors, self._train.vectors, self._settings.count, device=self._device)
+        similarity, positions = self._searched.nearest(photos.vectors, self._settings.count)
         count, length = positions.shape
         frame = pl.DataFrame(
             {

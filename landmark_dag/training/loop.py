@@ -180,7 +180,7 @@ class Loop:
     @contextlib.contextmanager
     def _own_random_state(self) -> Iterator[None]:
         """Let batches seed torch's generators; their former states return afterwards."""
-        devices = [torch.cuda.current_device()] if self._device.type == "cuda" else []
+        devices = [self._device] if self._device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             yield
 

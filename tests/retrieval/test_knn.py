@@ -9,7 +9,7 @@ from numba import njit
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval import knn, knn_float, knn_integer, knn_tiles
-from landmark_dag.retrieval.knn import Backend, nearest
+from landmark_dag.retrieval.knn import Backend, ExactIndex, nearest
 from landmark_dag.retrieval.knn_exact import lengths
 from landmark_dag.retrieval.knn_shortlist import Lengths, number, number_of_bits
 from landmark_dag.training.feeding import torch_threads
@@ -138,7 +138,7 @@ def test_no_row_outside_a_shortlist_exceeds_its_bound(small_blocks: None, n: int
     exact = queries.astype(np.float64) @ index.astype(np.float64).T
     norms = Lengths(lengths(queries, "query"), float(lengths(index, "index").max()))
     for shortlist in (
-        knn_integer.shortlist_by_integers(queries, index, k, norms),
+        knn_integer.shortlist_by_integers(queries, knn_integer.RoundedIndex(index, kept=False), k, norms),
         knn_float.shortlist_by_floats(queries, index, k, norms),
         knn_float.shortlist_by_faiss(queries, index, k, norms),
         knn_float.shortlist_by_torch(queries, index, k, norms, torch.device("cpu")),
@@ -168,6 +168,33 @@ def test_an_answer_depends_on_neither_threads_nor_where_its_rows_stand() -> None
         np.testing.assert_array_equal(positions, expected[0][1])
     alone = [nearest(queries[row : row + 1], index, 20)[1][0] for row in range(0, 70, 23)]
     np.testing.assert_array_equal(alone, expected[0][1][::23])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_index_that_is_searched_again_answers_as_a_new_one(small_blocks: None, backend: Backend) -> None:
+    index = unit_vectors(150, 3, 1)
+    again = ExactIndex(index, backend=backend)
+    for seed, k in ((2, 5), (3, 40), (4, 1)):
+        queries = unit_vectors(7, 3, seed)
+        exclude = np.arange(-1, 6, dtype=np.int32)
+        assert pairs(*again.nearest(queries, k, exclude)) == oracle(queries, index, k, exclude)
+
+
+@pytest.mark.parametrize(("most_kept", "blocks_rounded"), [(450, 3), (449, 6)])
+def test_an_index_is_rounded_once_unless_it_is_too_large_to_be_kept(
+    small_blocks: None, monkeypatch: pytest.MonkeyPatch, most_kept: int, blocks_rounded: int
+) -> None:
+    index, round_rows, rounded = unit_vectors(150, 3, 1), knn_integer._integers, []
+
+    def counted(vectors: np.ndarray, *arguments: object) -> object:
+        rounded.append(len(vectors))
+        return round_rows(vectors, *arguments)
+
+    monkeypatch.setattr(knn_integer, "_integers", counted)
+    again = ExactIndex(index, backend="integer", most_kept=most_kept)
+    for _ in range(2):
+        again.nearest(index[:5], 2)
+    assert [count for count in rounded if count > 5] == [60, 60, 30] * (blocks_rounded // 3)
 
 
 def test_every_float16_is_the_number_that_its_bits_stand_for() -> None:
