@@ -15,6 +15,13 @@ LONGEST_LINE = 64 * 2**20
 """Bytes from which a line of a CSV file is taken for something else than a row."""
 
 
+def problem_of(error: BaseException) -> str:
+    """Return in one line what one of POLARS_FAULTS says of a file; of a panic it says nothing of use."""
+    if isinstance(error, pl.exceptions.PanicException):
+        return 'its cells are torn; see that every quote (") is closed'
+    return str(error).split("\n", 1)[0]
+
+
 def read_table_file(path: Path, *tables: Table) -> tuple[Table, pl.DataFrame]:
     """Return which of `tables` the file at `path` (.csv or .parquet) holds, and its rows in their order.
 
@@ -96,8 +103,7 @@ def _read(path: Path) -> pl.DataFrame:
     except pl.exceptions.NoDataError as error:
         raise InputError(f"{path} is empty; its first line must be a header.") from error
     except POLARS_FAULTS as error:
-        problem = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read as {extension[1:].upper()}: {problem}") from error
+        raise InputError(f"{path} cannot be read as {extension[1:].upper()}: {problem_of(error)}") from error
 
 
 def _extension(path: Path) -> str:

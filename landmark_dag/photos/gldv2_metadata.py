@@ -6,7 +6,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.table_files import POLARS_FAULTS
+from landmark_dag.table_files import POLARS_FAULTS, problem_of
 from landmark_dag.tables import LABELS
 
 _CATEGORIES = {"landmark_id": pl.Int64(), "category": pl.String()}
@@ -84,8 +84,9 @@ def _read_csv(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
     try:
         frame = pl.read_csv(path, columns=list(columns), schema_overrides=columns)
     except POLARS_FAULTS as error:
-        told = str(error).split("\n", 1)[0]
-        raise InputError(f"{path} must be a CSV file with the columns {', '.join(columns)}: {told}") from error
+        raise InputError(
+            f"{path} must be a CSV file with the columns {', '.join(columns)}: {problem_of(error)}"
+        ) from error
     for name in columns:
         if frame[name].null_count():
             row = int(frame[name].is_null().arg_true()[0]) + 2

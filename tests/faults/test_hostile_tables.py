@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from landmark_dag.errors import InputError
 from landmark_dag.neighbour_files import read_labels
 from landmark_dag.photos import gldv2_metadata
 from tests.faults.hostile_tables import WHOLE, try_tables
@@ -34,3 +35,11 @@ def test_formulas_quotes_and_ids_like_numbers_stay_the_text_they_are(tmp_path: P
     (tmp_path / "categories.csv").write_text("landmark_id,category\n")
     read = gldv2_metadata.read_labels(tmp_path / "train.csv", tmp_path / "categories.csv")
     assert read["image_id"].to_list() == sorted(ids)
+
+
+def test_a_quote_that_is_never_closed_is_what_the_sentence_tells(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_bytes(b'id,landmark_id\na,7\nb,"')
+    (tmp_path / "categories.csv").write_text("landmark_id,category\n")
+    with pytest.raises(InputError, match=r'train\.csv must be a CSV .* every quote \("\) is closed'):
+        gldv2_metadata.read_labels(path, tmp_path / "categories.csv")
