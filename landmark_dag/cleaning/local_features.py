@@ -248,6 +248,7 @@ def _record_batch(features: LocalFeatures, version: str) -> pa.RecordBatch:
 
 def _chunk(batch: pa.RecordBatch) -> LocalFeatures:
     """Return the local features of a batch of `_record_batch`, without copying."""
+    batch.validate(full=True)  # what points outside a damaged file would end the process, not raise
     rows = PhotoFeatures(
         _matrix(batch.column("keypoints")),
         _matrix(batch.column("orientations")),

@@ -66,6 +66,7 @@ def read_embeddings(path: Path) -> Embeddings:
                 "again, which makes it anew."
             )
         batch = reader.get_batch(0)
+        batch.validate(full=True)  # what points outside a damaged file would end the process, not raise
         column = batch.column("vector")
         vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, column.type.list_size)
         return Embeddings(batch.column("image_id").to_pylist(), vectors, metadata[_MODEL_KEY].decode())

@@ -1,9 +1,11 @@
 """The long form of the fault harness, `make faults`: prints what was tried and what came of it; status 1 for a fault.
 
-`python -m tests.faults [--kills N] [--photos N] [--tables N] [--seed N]`
+`python -m tests.faults [--kills N] [--photos N] [--tables N] [--flips N] [--seed N]`
 """
 
 import argparse
+import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,12 +25,13 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--photos", type=int, default=20_000)
     parser.add_argument("--tables", type=int, default=20_000)
+    parser.add_argument("--flips", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for step in (_photos, _tables, _runs):
+        for step in (_photos, _tables, _flips, _runs):
             started = time.monotonic()
             faults += step(folder, asked)
             print(f"  {time.monotonic() - started:.0f} s", flush=True)
@@ -56,6 +59,16 @@ def _tables(folder: Path, asked: argparse.Namespace) -> list[str]:
     (folder / "tables").mkdir()
     found = try_tables(folder / "tables", asked.tables, asked.seed)
     print(f"Tables: {found['tried']} files tried, {found['refused']} refused, {found['accepted']} accepted")
+    return []
+
+
+def _flips(folder: Path, asked: argparse.Namespace) -> list[str]:
+    command = [sys.executable, "-m", "tests.faults.damaged_files", str(asked.flips), str(asked.seed)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    if ended.returncode:
+        return [f"flipped bits: status {ended.returncode} {ended.stderr[-600:]}"]
+    for kind, found in json.loads(ended.stdout).items():
+        print(f"Flipped bits: {kind}, {found['tried']} files tried, {found['refused']} refused")
     return []
 
 
