@@ -87,13 +87,18 @@ def _locked(make: Callable[[str], str], path: Path) -> tuple[int, Path]:
     """Return a new temporary file or folder beside `path`, and the handle that locks it while this process lives."""
     while True:
         temporary = Path(make(f".{path.name}."))
-        with contextlib.suppress(FileNotFoundError):
+        try:
             handle = os.open(temporary, os.O_RDONLY)
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            if temporary.exists():  # until it was locked, another process may have taken it for one left behind
-                return handle, temporary
-            os.close(handle)
+        except FileNotFoundError:  # another process has taken it for one left behind
+            continue
+        except OSError:
+            temporary.rmdir() if temporary.is_dir() else temporary.unlink(missing_ok=True)
+            raise
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.exists():  # until it was locked, it may have been taken so, too
+            return handle, temporary
+        os.close(handle)
 
 
 def _temporary_file(folder: Path, prefix: str) -> str:

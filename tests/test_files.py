@@ -1,5 +1,9 @@
 """Files appear whole or not at all."""
 
+import errno
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -24,6 +28,23 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
         raise RuntimeError
     assert target.read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("replace", [replacing, replacing_folder])
+def test_a_disk_that_fails_at_once_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replace: Callable[[Path], AbstractContextManager[Path]]
+) -> None:
+    whole = os.open
+
+    def failing(path: str | Path, flags: int, *arguments: int) -> int:
+        if flags == os.O_RDONLY:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole(path, flags, *arguments)
+
+    monkeypatch.setattr(os, "open", failing)
+    with pytest.raises(OSError, match="Input/output error"), replace(tmp_path / "results"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_live_one_writes_stays(tmp_path: Path) -> None:
