@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks.glv2 import clustered_vectors
-from landmark_dag.cleaning.matching import has_integer_product
+from landmark_dag.cleaning.matching import integer_steps
 from landmark_dag.retrieval.knn import Backend, nearest
 from landmark_dag.retrieval.knn_shortlist import Workers
 
@@ -70,8 +70,8 @@ def ways_of(x: np.ndarray, y: np.ndarray, k: int, device: str) -> dict[str, Way]
         floats = [torch.from_numpy(vectors.astype(np.float32)) for vectors in (x, y)]
         ways[FLOATS] = lambda: product_alone(*floats)
         backends: list[Backend] = ["float", "faiss"]
-        if has_integer_product():
-            codes = [(127 * vectors).round().to(torch.int8) for vectors in floats]
+        if steps := integer_steps():
+            codes = [(steps * vectors).round().to(torch.int8) for vectors in floats]
             ways[INTEGERS] = lambda: product_alone(*codes)
             backends.append("integer")
     else:

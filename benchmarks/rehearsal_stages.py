@@ -96,7 +96,7 @@ def product_speed(device: str) -> tuple[float, float]:
     """
     import torch
 
-    from landmark_dag.cleaning.matching import has_integer_product
+    from landmark_dag.cleaning.matching import integer_steps
 
     if device != "cpu":
         x, y = (torch.randn(rows, 512, device=device, dtype=torch.float16) for rows in (16384, 65536))
@@ -105,8 +105,9 @@ def product_speed(device: str) -> tuple[float, float]:
             torch.mm(x, y.T, out_dtype=torch.float32)
             torch.cuda.synchronize()
     else:
-        kind, result = (torch.int8, torch.int32) if has_integer_product() else (torch.float32, torch.float32)
-        x, y = ((40 * torch.randn(rows, 512)).clamp(-127, 127).to(kind) for rows in (4096, 65536))
+        steps = integer_steps()
+        kind, result = (torch.int8, torch.int32) if steps else (torch.float32, torch.float32)
+        x, y = ((40 * torch.randn(rows, 512)).clamp(-(steps or 127), steps or 127).to(kind) for rows in (4096, 65536))
         tile = torch.empty(1024 * 4096, dtype=result)
 
         def multiply() -> None:

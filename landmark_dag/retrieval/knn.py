@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.cleaning.matching import has_integer_product
+from landmark_dag.cleaning.matching import integer_steps
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.knn_exact import lengths, ranked
 from landmark_dag.retrieval.knn_float import (
@@ -52,7 +52,7 @@ class ExactIndex:
         self.vectors = vectors
         self._device = torch.device(device)
         self._backend = backend
-        self._rounded = RoundedIndex(vectors, kept=vectors.size <= most_kept)
+        self._rounded = RoundedIndex(vectors, integer_steps(), kept=vectors.size <= most_kept)
 
     def nearest(
         self, queries: Vectors, k: int, exclude: NDArray[np.int32] | None = None
@@ -152,11 +152,11 @@ def _backend(backend: Backend, device: torch.device) -> Backend:
     if backend == "auto":
         if device.type != "cpu":
             return "torch"
-        return "integer" if has_integer_product() else "float"
+        return "integer" if integer_steps() else "float"
     if backend != "torch" and device.type != "cpu":
         raise InputError(f"The kNN backend {backend} works on a CPU, not on {device}; choose torch or auto.")
-    if backend == "integer" and not has_integer_product():
-        raise InputError("This processor has no instructions for 8-bit products (VNNI); choose float or auto.")
+    if backend == "integer" and not integer_steps():
+        raise InputError("This processor multiplies 8-bit integers no faster than floats; choose float or auto.")
     return backend
 
 

@@ -1,6 +1,7 @@
 """A shortlist from products of 8-bit integers: four times as fast as float32 where a CPU multiplies them itself.
 
-Vectors are rotated, so that no coordinate stands out, and rounded to 127 steps of their own largest coordinate.
+Vectors are rotated, so that no coordinate stands out, and rounded to 127 steps of their own largest coordinate, or to
+63 on processors without instructions for it.
 The error of a product is bounded by what rounding took away from the two vectors (Cauchy and Schwarz), so the rows
 kept are those within that bound of the k-th best, however many these are for a query.
 """
@@ -19,7 +20,6 @@ from landmark_dag.retrieval.knn_tiles import Block, Factors, shortlist_by_tiles
 NUMBERS = 2**25
 """Numbers of the index that are held as integers at a time."""
 
-_STEPS = 127
 _ROWS = 16
 """Rows rotated at a time, each in a lane of the processor."""
 
@@ -30,11 +30,14 @@ _FLOAT_ERROR = 2.0**-18
 class RoundedIndex:
     """Index rows (n, d) as integers, block by block."""
 
-    def __init__(self, vectors: Vectors, *, kept: bool) -> None:
-        """Prepare nothing yet; with `kept` a block is made once for all searches, and takes a byte a number."""
+    def __init__(self, vectors: Vectors, steps: int, *, kept: bool) -> None:
+        """Prepare nothing yet; with `kept` a block is made once for all searches, and takes a byte a number.
+
+        Integers are at most `steps` (cleaning.matching.integer_steps).
+        """
         self._vectors, self._keeps = vectors, kept
         self._blocks: dict[int, _Integers] = {}
-        self.rotation = _Rotation.of(vectors.shape[1])
+        self.rounding = _Rounding.of(vectors.shape[1], steps)
 
     def blocks(self, workers: Workers) -> Iterator[tuple[int, "_Integers"]]:
         """Yield the position of each block's first row, and the block."""
@@ -42,7 +45,7 @@ class RoundedIndex:
         for start in range(0, len(self._vectors), step):
             rows = self._blocks.get(start)
             if rows is None:
-                rows = _integers(self._vectors[start : start + step], self.rotation, workers)
+                rows = _integers(self._vectors[start : start + step], self.rounding, workers)
                 if self._keeps:
                     self._blocks[start] = rows
             yield start, rows
@@ -55,7 +58,7 @@ def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: 
     50 MB where the index is not kept.
     """
     with Workers() as workers:
-        codes = _integers(queries, index.rotation, workers)
+        codes = _integers(queries, index.rounding, workers)
 
         def blocks() -> Iterator[Block]:
             lost = 0.0
@@ -67,20 +70,21 @@ def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: 
 
 
 @dataclass(frozen=True, eq=False)
-class _Rotation:
-    """An orthogonal map: an order and signs of the coordinates, then Hadamard's map of blocks of 2^i of them."""
+class _Rounding:
+    """An orthogonal map (an order and signs of the coordinates, then Hadamard's map of blocks of 2^i), and steps."""
 
     order: NDArray[np.int64]
     signs: NDArray[np.float32]
     bounds: NDArray[np.int64]
+    steps: int
 
     @classmethod
-    def of(cls, dimensions: int) -> "_Rotation":
-        """Return the one rotation for vectors of `dimensions`."""
+    def of(cls, dimensions: int, steps: int) -> "_Rounding":
+        """Return the one rounding to `steps` for vectors of `dimensions`."""
         generator = np.random.default_rng(0)
         powers = [1 << bit for bit in reversed(range(dimensions.bit_length())) if dimensions >> bit & 1]
         signs = generator.choice(np.array([-1, 1], np.float32), dimensions)
-        return cls(generator.permutation(dimensions), signs, np.cumsum([0, *powers]))
+        return cls(generator.permutation(dimensions), signs, np.cumsum([0, *powers]), steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +95,13 @@ class _Integers:
     lost: NDArray[np.float64]
 
 
-def _integers(vectors: Vectors, rotation: _Rotation, workers: Workers) -> _Integers:
+def _integers(vectors: Vectors, rounding: _Rounding, workers: Workers) -> _Integers:
     """Rotate and round `vectors` (n, d)."""
     codes = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
     lost = np.empty(len(vectors))
-    of_rotation = (rotation.order, rotation.signs, rotation.bounds)
-    workers.each(len(vectors), _round_rows, numbers(vectors), *of_rotation, codes, scales, lost)
+    how = (rounding.order, rounding.signs, rounding.bounds, rounding.steps)
+    workers.each(len(vectors), _round_rows, numbers(vectors), *how, codes, scales, lost)
     return _Integers(Factors(torch.from_numpy(codes), scales), lost)
 
 
@@ -111,7 +115,7 @@ def _error(norms: Lengths, of_queries: NDArray[np.float64], of_rows: float) -> N
 
 
 @njit(cache=True, nogil=True)
-def _round_rows(first, last, vectors, order, signs, bounds, codes, scales, lost):  # type: ignore[no-untyped-def]
+def _round_rows(first, last, vectors, order, signs, bounds, steps, codes, scales, lost):  # type: ignore[no-untyped-def]
     """Rotate and round vectors[first:last], some at a time: one coordinate of them all stands in a row of `values`."""
     values = np.zeros((len(order), _ROWS), np.float32)
     line = np.empty(len(order), np.float32)
@@ -124,7 +128,7 @@ def _round_rows(first, last, vectors, order, signs, bounds, codes, scales, lost)
                 values[i, row] = line[order[i]]
         for block in range(len(bounds) - 1):
             _hadamard(values[bounds[block] : bounds[block + 1]])
-        _round(values, codes[start : start + rows], scales, lost, start)
+        _round(values, np.float32(steps), codes[start : start + rows], scales, lost, start)
 
 
 @njit(cache=True, nogil=True)
@@ -144,24 +148,24 @@ def _hadamard(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _round(values, codes, scales, lost, start):  # type: ignore[no-untyped-def]
+def _round(values, steps, codes, scales, lost, start):  # type: ignore[no-untyped-def]
     """Round the first columns of `values` into the rows of `codes`, and write the rest of what is known of them."""
     largest, inverse = np.zeros(_ROWS, np.float32), np.zeros(_ROWS, np.float32)
     squares = np.zeros(_ROWS)
     for i in range(len(values)):
         for row in range(_ROWS):
             largest[row] = max(largest[row], abs(values[i, row]))
-    steps = largest / np.float32(_STEPS)
+    step = largest / steps
     for row in range(_ROWS):
-        inverse[row] = np.float32(1) / steps[row] if steps[row] > 0 else np.float32(0)
+        inverse[row] = np.float32(1) / step[row] if step[row] > 0 else np.float32(0)
     for i in range(len(values)):
         for row in range(_ROWS):
             value = np.float64(values[i, row])
             code = np.rint(values[i, row] * inverse[row])
-            squares[row] += (value - np.float64(steps[row]) * np.float64(code)) ** 2
+            squares[row] += (value - np.float64(step[row]) * np.float64(code)) ** 2
             values[i, row] = code
     for row in range(len(codes)):
         for i in range(len(values)):
             codes[row, i] = np.int8(values[i, row])
-        scales[start + row] = steps[row]
+        scales[start + row] = step[row]
         lost[start + row] = np.sqrt(squares[row])

@@ -1,5 +1,9 @@
 """Mutual matches: the compiled and the batched rule against a plain one."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +15,7 @@ from landmark_dag.cleaning.matching import (
     SimilarityBuffer,
     first_at_its_place,
     first_at_its_place_batched,
+    integer_steps,
     mutual_matches,
     mutual_matches_batched,
 )
@@ -81,3 +86,17 @@ def test_products_are_exact_even_of_the_largest_descriptors(
     for rows in (50, 3):
         product = buffer.product(first[:rows], second)
         assert np.array_equal(product, first[:rows].astype(np.int64) @ second.astype(np.int64).T)
+
+
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
+def test_integers_are_kept_small_where_their_products_would_overflow(instructions: str) -> None:
+    """oneDNN, which multiplies them, is told to use the instructions of older processors."""
+    code = "from landmark_dag.cleaning.matching import integer_steps; print(integer_steps())"
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"ONEDNN_MAX_CPU_ISA": instructions},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(ended.stdout) == (63 if integer_steps() else 0)
