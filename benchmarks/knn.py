@@ -70,8 +70,8 @@ def ways_of(x: np.ndarray, y: np.ndarray, k: int, device: str) -> dict[str, Way]
         floats = [torch.from_numpy(vectors.astype(np.float32)) for vectors in (x, y)]
         ways[FLOATS] = lambda: product_alone(*floats)
         backends: list[Backend] = ["float", "faiss"]
-        if steps := integer_steps():
-            codes = [(steps * vectors).round().to(torch.int8) for vectors in floats]
+        if all(integer_steps()):
+            codes = [(40 * vectors).round().to(torch.int8) for vectors in floats]
             ways[INTEGERS] = lambda: product_alone(*codes)
             backends.append("integer")
     else:

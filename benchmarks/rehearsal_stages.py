@@ -105,9 +105,8 @@ def product_speed(device: str) -> tuple[float, float]:
             torch.mm(x, y.T, out_dtype=torch.float32)
             torch.cuda.synchronize()
     else:
-        steps = integer_steps()
-        kind, result = (torch.int8, torch.int32) if steps else (torch.float32, torch.float32)
-        x, y = ((40 * torch.randn(rows, 512)).clamp(-(steps or 127), steps or 127).to(kind) for rows in (4096, 65536))
+        kind, result = (torch.int8, torch.int32) if all(integer_steps()) else (torch.float32, torch.float32)
+        x, y = ((20 * torch.randn(rows, 512)).clamp(-63, 63).to(kind) for rows in (4096, 65536))
         tile = torch.empty(1024 * 4096, dtype=result)
 
         def multiply() -> None:

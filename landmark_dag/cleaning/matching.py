@@ -19,29 +19,29 @@ _FAR = -float(1 << 23)
 
 
 @functools.cache
-def integer_steps() -> int:
-    """Return up to which magnitude this processor multiplies 8-bit integers exactly, and faster than floats.
+def integer_steps() -> tuple[int, int]:
+    """Return up to which magnitudes this processor multiplies 8-bit integers exactly, and faster than floats.
 
-    127 with instructions for it (VNNI; 3 to 4 times as fast). Other x86 processors add two products in 16 bits, where
-    one factor of each is made positive first: 63 (1.5 times). It is tried, for settings of oneDNN choose, too. 0 where
-    floats are faster.
+    (127, 127) with instructions for it (VNNI; 3 to 4 times as fast). Other x86 processors add two products in 16 bits,
+    and oneDNN makes the first factors positive for it: (127, 63), 1.8 times as fast. It is tried, for settings of
+    oneDNN choose, too. (0, 0) where floats are faster.
     """
     vectorized = getattr(torch.cpu, "_is_avx2_supported", lambda: False)()
     if not (vectorized and torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm")):
-        return 0
-    return next((steps for steps in (127, 63) if _multiplies_exactly(steps)), 0)
+        return 0, 0
+    return next((steps for steps in ((127, 127), (127, 63)) if _multiplies_exactly(*steps)), (0, 0))
 
 
 def has_integer_product() -> bool:
     """Tell whether this processor multiplies all 8-bit integers exactly, and faster than floats."""
-    return integer_steps() == 127
+    return integer_steps() == (127, 127)
 
 
-def _multiplies_exactly(largest: int) -> bool:
-    """Tell whether products of the largest integers, all of one sign or two, are what they should be."""
-    factors = torch.tensor([largest, -largest], dtype=torch.int8).repeat_interleave(32)[:, None].expand(64, 64)
-    found = torch._int_mm(factors.contiguous(), factors.T.contiguous())
-    return bool((found == factors.int() @ factors.T.int()).all())
+def _multiplies_exactly(first: int, second: int) -> bool:
+    """Tell whether products of the largest integers, of one sign and of two, are what they should be."""
+    signs = torch.tensor([1, -1], dtype=torch.int8).repeat_interleave(32)[:, None].expand(64, 64)
+    found = torch._int_mm(first * signs, (second * signs).T)
+    return bool((found == first * second * (signs.int() @ signs.T.int())).all())
 
 
 class SimilarityBuffer:

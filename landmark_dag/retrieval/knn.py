@@ -35,7 +35,7 @@ MOST_KEPT = 2**30
 
 _CANDIDATES_IN_MEMORY = 16_000_000
 _MOST_QUERIES, _MOST_ON_DEVICE = 32768, 131_072
-_UNPROVEN_QUERIES = 64
+_UNPROVEN_QUERIES = 256
 
 
 class ExactIndex:
@@ -152,10 +152,10 @@ def _backend(backend: Backend, device: torch.device) -> Backend:
     if backend == "auto":
         if device.type != "cpu":
             return "torch"
-        return "integer" if integer_steps() else "float"
+        return "integer" if all(integer_steps()) else "float"
     if backend != "torch" and device.type != "cpu":
         raise InputError(f"The kNN backend {backend} works on a CPU, not on {device}; choose torch or auto.")
-    if backend == "integer" and not integer_steps():
+    if backend == "integer" and not all(integer_steps()):
         raise InputError("This processor multiplies 8-bit integers no faster than floats; choose float or auto.")
     return backend
 

@@ -1,7 +1,7 @@
 """A shortlist from products of 8-bit integers: four times as fast as float32 where a CPU multiplies them itself.
 
-Vectors are rotated, so that no coordinate stands out, and rounded to 127 steps of their own largest coordinate, or to
-63 on processors without instructions for it.
+Vectors are rotated, so that no coordinate stands out, and rounded to 127 steps of their own largest coordinate; those
+of the index to 63 on processors without instructions for it.
 The error of a product is bounded by what rounding took away from the two vectors (Cauchy and Schwarz), so the rows
 kept are those within that bound of the k-th best, however many these are for a query.
 """
@@ -30,14 +30,18 @@ _FLOAT_ERROR = 2.0**-18
 class RoundedIndex:
     """Index rows (n, d) as integers, block by block."""
 
-    def __init__(self, vectors: Vectors, steps: int, *, kept: bool) -> None:
+    def __init__(self, vectors: Vectors, steps: tuple[int, int], *, kept: bool) -> None:
         """Prepare nothing yet; with `kept` a block is made once for all searches, and takes a byte a number.
 
-        Integers are at most `steps` (cleaning.matching.integer_steps).
+        `steps` are the largest integers of queries and of the index (cleaning.matching.integer_steps).
         """
         self._vectors, self._keeps = vectors, kept
         self._blocks: dict[int, _Integers] = {}
-        self.rounding = _Rounding.of(vectors.shape[1], steps)
+        self._rotation, self._steps = _Rotation.of(vectors.shape[1]), steps
+
+    def queries(self, queries: Vectors, workers: Workers) -> "_Integers":
+        """Return queries as integers that fit the index's."""
+        return _integers(queries, self._rotation, self._steps[0], workers)
 
     def blocks(self, workers: Workers) -> Iterator[tuple[int, "_Integers"]]:
         """Yield the position of each block's first row, and the block."""
@@ -45,7 +49,7 @@ class RoundedIndex:
         for start in range(0, len(self._vectors), step):
             rows = self._blocks.get(start)
             if rows is None:
-                rows = _integers(self._vectors[start : start + step], self.rounding, workers)
+                rows = _integers(self._vectors[start : start + step], self._rotation, self._steps[1], workers)
                 if self._keeps:
                     self._blocks[start] = rows
             yield start, rows
@@ -58,7 +62,7 @@ def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: 
     50 MB where the index is not kept.
     """
     with Workers() as workers:
-        codes = _integers(queries, index.rounding, workers)
+        codes = index.queries(queries, workers)
 
         def blocks() -> Iterator[Block]:
             lost = 0.0
@@ -70,21 +74,20 @@ def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: 
 
 
 @dataclass(frozen=True, eq=False)
-class _Rounding:
-    """An orthogonal map (an order and signs of the coordinates, then Hadamard's map of blocks of 2^i), and steps."""
+class _Rotation:
+    """An orthogonal map: an order and signs of the coordinates, then Hadamard's map of blocks of 2^i of them."""
 
     order: NDArray[np.int64]
     signs: NDArray[np.float32]
     bounds: NDArray[np.int64]
-    steps: int
 
     @classmethod
-    def of(cls, dimensions: int, steps: int) -> "_Rounding":
-        """Return the one rounding to `steps` for vectors of `dimensions`."""
+    def of(cls, dimensions: int) -> "_Rotation":
+        """Return the one rotation for vectors of `dimensions`."""
         generator = np.random.default_rng(0)
         powers = [1 << bit for bit in reversed(range(dimensions.bit_length())) if dimensions >> bit & 1]
         signs = generator.choice(np.array([-1, 1], np.float32), dimensions)
-        return cls(generator.permutation(dimensions), signs, np.cumsum([0, *powers]), steps)
+        return cls(generator.permutation(dimensions), signs, np.cumsum([0, *powers]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,12 +98,12 @@ class _Integers:
     lost: NDArray[np.float64]
 
 
-def _integers(vectors: Vectors, rounding: _Rounding, workers: Workers) -> _Integers:
-    """Rotate and round `vectors` (n, d)."""
+def _integers(vectors: Vectors, rotation: _Rotation, steps: int, workers: Workers) -> _Integers:
+    """Rotate `vectors` (n, d) and round them to `steps`."""
     codes = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
     lost = np.empty(len(vectors))
-    how = (rounding.order, rounding.signs, rounding.bounds, rounding.steps)
+    how = (rotation.order, rotation.signs, rotation.bounds, steps)
     workers.each(len(vectors), _round_rows, numbers(vectors), *how, codes, scales, lost)
     return _Integers(Factors(torch.from_numpy(codes), scales), lost)
 
