@@ -8,6 +8,9 @@ faiss, each of ours by the share of its time that the product alone takes, and b
 what was there. The last line tells what storing float16 changes: how many of the float32 vectors' neighbours are
 missing, beyond ties within 1e-3.
 
+A CPU of 2013 (AVX2 alone) is emulated on an Intel CPU by the environment variables MKL_ENABLE_INSTRUCTIONS=AVX2
+OPENBLAS_CORETYPE=Haswell FAISS_OPT_LEVEL=avx2 ONEDNN_MAX_CPU_ISA=AVX2 NUMBA_CPU_NAME=haswell.
+
 Floors on paper at GLDv2's sizes, d = 512: 117,577 x 761,757 is 9.2e13 floating-point operations, 879,334 x 1,580,470
 1.4e15. A GPU of 790 TFLOP/s (float16, sums in float32) takes 0.12 s and 1.8 s for them; but scores written once and
 read once by the selection, 8 bytes each, are 0.7 TB and 11 TB: 0.17 s and 2.6 s at 4.3 TB/s.

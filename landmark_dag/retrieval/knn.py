@@ -111,8 +111,8 @@ def nearest(
     (q,) is a position never returned for that query (-1: none). k' is the smaller of k and the most rows that
     any query may get; a query that may get fewer has similarity -inf and position -1 after them.
 
-    `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where it
-    has instructions for them, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB; an
+    `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where
+    these are exact and faster, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB; an
     accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and the scores of these
     for 8,192 queries, in all about 4 GB.
 
