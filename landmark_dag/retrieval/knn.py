@@ -112,9 +112,9 @@ def nearest(
     any query may get; a query that may get fewer has similarity -inf and position -1 after them.
 
     `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where
-    these are exact and faster, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs about 250 MB; an
-    accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and the scores of these
-    for 8,192 queries, in all about 4 GB.
+    these are exact and faster, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs 200 to 350 MB;
+    an accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and the scores of
+    these for 8,192 queries, in all about 4 GB.
 
     Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
     that this machine or device has not.
