@@ -217,11 +217,9 @@ def _reduce(image: Image.Image, smallest_side: int | None, long_side: int | None
     shorter, longer = min(image.size), max(image.size)
     shares = [side / of for side, of in ((smallest_side, shorter), (long_side, longer)) if side is not None]
     if shares and max(shares) < 1:
-        image.draft(None, (_ceil(image.width * max(shares)), _ceil(image.height * max(shares))))
-
-
-def _ceil(pixels: float) -> int:
-    return max(1, int(np.ceil(pixels - 1e-6)))
+        # The side that the bound is of comes out whole; the other's fraction must not keep it from being reduced.
+        width, height = (max(1, int(side * max(shares) + 1e-6)) for side in image.size)
+        image.draft(None, (width, height))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

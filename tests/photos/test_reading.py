@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -168,6 +168,7 @@ def test_a_photo_shrunk_while_decoding_looks_like_one_shrunk_after() -> None:
 
 
 @given(st.integers(16, 900), st.integers(16, 900), st.integers(1, 1200))
+@example(264, 265, 132)
 @settings(max_examples=40, deadline=None)
 def test_a_reduced_decode_never_falls_under_the_smallest_side(width: int, height: int, smallest: int) -> None:
     data = encoded(Image.new("RGB", (width, height), "teal"), "JPEG")
