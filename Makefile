@@ -31,6 +31,7 @@ lint: .venv/installed
 
 slow: .venv/installed
 	.venv/bin/pytest -q -m "slow$(ABSENT)"
+	.venv/bin/pytest -q -m "hypothesis and not slow$(ABSENT)" --hypothesis-profile fresh
 
 faults: .venv/installed
 	.venv/bin/python -m tests.faults

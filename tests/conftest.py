@@ -1,10 +1,18 @@
-"""What tests share: the browser that opens pages, and the marks of the tests that need programs of the machine."""
+"""What tests share: the browser that opens pages, marks of the tests that need programs, and hypothesis' examples.
+
+`make test` tries the same examples each time, `make slow` fresh ones.
+"""
 
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, sync_playwright
+
+settings.register_profile("fresh", derandomize=False)
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
