@@ -39,9 +39,17 @@ def has_integer_product() -> bool:
 
 def _multiplies_exactly(first: int, second: int) -> bool:
     """Tell whether products of the largest integers, of one sign and of two, are what they should be."""
-    signs = torch.tensor([1, -1], dtype=torch.int8).repeat_interleave(32)[:, None].expand(64, 64)
-    found = torch._int_mm(first * signs, (second * signs).T)
-    return bool((found == first * second * (signs.int() @ signs.T.int())).all())
+    for rows, dimensions, columns in ((256, 512, 512), (64, 64, 64), (3, 48, 2)):
+        signs = torch.ones(max(rows, columns), dtype=torch.int8)
+        signs[::2] = -1
+        factors = [
+            (signs[:count, None] * largest).expand(count, dimensions)
+            for count, largest in ((rows, first), (columns, second))
+        ]
+        found = torch._int_mm(factors[0].contiguous(), factors[1].contiguous().T)
+        if (found != first * second * dimensions * signs[:rows, None].int() * signs[:columns].int()).any():
+            return False
+    return True
 
 
 class SimilarityBuffer:

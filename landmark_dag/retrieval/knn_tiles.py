@@ -88,7 +88,7 @@ def _search(
     """Add to the candidates of queries `first` to `last` those of a block."""
     values, scales = block.rows.values, block.rows.scales
     whole = values.dtype == torch.int8
-    multiply = torch._int_mm if whole else torch.mm
+    multiply = _int_mm if whole else torch.mm
     at_a_time, columns = _TILES[values.dtype]
     tile = torch.empty(at_a_time * columns, dtype=torch.int32 if whole else torch.float32)
     for q in range(first, last, at_a_time):
@@ -100,6 +100,14 @@ def _search(
             multiply(factors, part.T, out=product)
             of_part = scales[x : x + columns]
             _scan(product.numpy(), of_part, block.start + x, k, margin[some], *found.of(some))
+
+
+def _int_mm(factors: torch.Tensor, rows: torch.Tensor, *, out: torch.Tensor) -> None:
+    """Multiply int8 (q, d) by int8 (d, n) exactly, as far as cleaning.matching.integer_steps says."""
+    if rows.shape[1] == 1:  # a single vector may come to be the first factor, which then is too large
+        torch.mm(factors.int(), rows.int(), out=out)
+    else:
+        torch._int_mm(factors, rows, out=out)
 
 
 @njit(cache=True, nogil=True)

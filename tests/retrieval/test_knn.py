@@ -209,17 +209,32 @@ def test_an_index_is_rounded_once_unless_it_is_too_large_to_be_kept(
     assert [count for count in rounded if count > 5] == [60, 60, 30] * (blocks_rounded // 3)
 
 
-def test_products_on_an_older_processor_find_the_same_neighbours() -> None:
-    """oneDNN, which multiplies, is told to use the instructions of one; the largest integers overflow there."""
+@pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
+def test_products_on_an_older_processor_find_the_same_neighbours(instructions: str) -> None:
+    """oneDNN, which multiplies, is told to use the instructions of one; the largest integers overflow there.
+
+    A single index row, as tiles leave over, is multiplied otherwise.
+    """
     code = """
+import torch
+
+from landmark_dag.cleaning.matching import integer_steps
 from landmark_dag.retrieval.knn import nearest
+from landmark_dag.retrieval.knn_tiles import _int_mm
 from tests.retrieval.test_knn import unit_vectors
 
-index, queries = unit_vectors(20_000, 64, 1), unit_vectors(500, 64, 2)
+index, queries = unit_vectors(39 * 512 + 1, 64, 1), unit_vectors(500, 64, 2)
 found, expected = (nearest(queries, index, 50, backend=backend) for backend in ("auto", "torch"))
 assert (found[0] == expected[0]).all() and (found[1] == expected[1]).all()
+
+of_queries, of_index = integer_steps()
+for sign in (1, -1):
+    factors = torch.full((7, 16), sign * of_queries, dtype=torch.int8)
+    product = torch.empty((7, 1), dtype=torch.int32)
+    _int_mm(factors, torch.full((16, 1), of_index, dtype=torch.int8), out=product)
+    assert (product == sign * of_queries * of_index * 16).all(), product
 """
-    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": instructions}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 
