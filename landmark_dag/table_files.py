@@ -18,7 +18,7 @@ LONGEST_LINE = 64 * 2**20
 def problem_of(error: BaseException) -> str:
     """Return in one line what one of POLARS_FAULTS says of a file; of a panic it says nothing of use."""
     if isinstance(error, pl.exceptions.PanicException):
-        return 'its cells are torn; see that every quote (") is closed'
+        return 'it is damaged; in a CSV file see that every quote (") is closed'
     return str(error).split("\n", 1)[0]
 
 
