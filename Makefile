@@ -14,7 +14,7 @@ demo: .venv/installed
 dev: .venv/installed
 	mkdir -p $(LANDMARK_HOME)/dagster
 	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || (cd $(LANDMARK_HOME)/dagster && \
-		cp $(CURDIR)/landmark_dag/dagster.yaml .dagster.yaml.tmp && mv .dagster.yaml.tmp dagster.yaml)
+		cp $(CURDIR)/landmark_dag/orchestration/dagster.yaml .dagster.yaml.tmp && mv .dagster.yaml.tmp dagster.yaml)
 	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
 		PYTHONWARNINGS='ignore:Function `dev_command`' .venv/bin/dagster dev -w workspace.yaml --host 127.0.0.1
 

@@ -1,17 +1,15 @@
-"""Checks of what is stored: each reads tables, asks `landmark_dag.soundness`, and shows its sentences."""
+"""Checks of what is stored: each reads tables, asks `landmark_dag.evaluation.data_checks`, and shows its sentences."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
 import polars as pl
 
-from assets.configs import SoundnessConfig
+from assets.configs import DataCheckConfig
 from assets.evaluation import retrieval_metrics
 from assets.retrieval import inserted_ranking, knn_graph, sorted_ranking
 from assets.steps import every_shard, last_metadata
-from landmark_dag.photos.source import SPLITS
-from landmark_dag.settings import active_profile
-from landmark_dag.soundness import (
+from landmark_dag.evaluation.data_checks import (
     embedding_problems,
     graph_problems,
     label_problems,
@@ -21,7 +19,9 @@ from landmark_dag.soundness import (
     step_problems,
     vote_problems,
 )
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, NEIGHBOURS, RANKING, RETRIEVAL_METRICS, VOTES
+from landmark_dag.photos.source import SPLITS
+from landmark_dag.settings.home import active_profile
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, NEIGHBOURS, RANKING, RETRIEVAL_METRICS, VOTES
 from resources.store import Store, digest
 
 _SHOWN = 20
@@ -122,7 +122,7 @@ train_labels_fit_photos = _check(
 
 def _embeddings(split: str) -> dg.AssetChecksDefinition:
     def problems(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblems:
-        from landmark_dag.retrieval.embeddings import read_embeddings
+        from landmark_dag.storage.embeddings import read_embeddings
 
         model = last_metadata(context.instance, dg.AssetKey("trained_model"), "").get("model")
 
@@ -249,7 +249,7 @@ def _overall(store: Store) -> dict[str, float]:
     ),
 )
 def metrics_steps_gain(
-    context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store
+    context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store
 ) -> dg.AssetCheckResult:
     """Compare mAP@100 step by step."""
     return _result(step_problems(_overall(store), config.settings()), dg.AssetCheckSeverity.WARN)
@@ -269,7 +269,7 @@ _NO_WORSE = "no_worse_than_before"
     ),
 )
 def metrics_no_worse_than_before(
-    context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store
+    context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store
 ) -> dg.AssetCheckResult:
     """Compare mAP@100 with the last good run."""
     photos = {

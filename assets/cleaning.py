@@ -27,11 +27,11 @@ from assets.steps import (
     same,
     table_metadata,
 )
-from landmark_dag.executors import backfill_policy
-from landmark_dag.files import fingerprint
-from landmark_dag.partitions import SHARDS
-from landmark_dag.settings import active_profile
-from landmark_dag.tables import (
+from landmark_dag.orchestration.executors import backfill_policy
+from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.settings.home import active_profile
+from landmark_dag.storage.files import fingerprint
+from landmark_dag.storage.tables import (
     CLEANED_DATASET,
     CLEANING_GRID,
     DESCRIPTOR_WHITENING,
@@ -79,8 +79,8 @@ def descriptor_whitening(
         table = DESCRIPTOR_WHITENING.empty()
         if deep:
             from landmark_dag.cleaning.match_tables import whitening_table
+            from landmark_dag.matching.deep_features import fit_whitening
             from landmark_dag.photos.manifest import locations_of
-            from landmark_dag.training.deep_local_features import fit_whitening
             from landmark_dag.training.network import build_network
 
             photos = locations_of(store.read_shards("train/photos", MANIFEST, every_shard(context, "train")))
@@ -115,7 +115,7 @@ def train_local_features(
     context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """Keypoints and descriptors of every train photo."""
-    from landmark_dag.cleaning.local_features import extract_shard, write_local_features
+    from landmark_dag.matching.local_features import extract_shard, write_local_features
     from landmark_dag.photos.manifest import locations_of
 
     settings, network = on_retry(context, config.features.settings()), config.network.settings()
@@ -125,7 +125,7 @@ def train_local_features(
         photos = locations_of(store.read("train/photos", MANIFEST, shard))
         if deep:
             from landmark_dag.cleaning.match_tables import whitening_of
-            from landmark_dag.training.deep_local_features import extract_deep_shard
+            from landmark_dag.matching.deep_features import extract_deep_shard
             from landmark_dag.training.network import build_network
 
             whitening = whitening_of(store.read("descriptor_whitening", DESCRIPTOR_WHITENING))
@@ -163,7 +163,7 @@ def train_bootstrap_embeddings(
     """Embeddings by the network before it is trained, only to pick the pairs to verify."""
     from landmark_dag.photos.manifest import locations_of
     from landmark_dag.retrieval.embedding import embed_photos
-    from landmark_dag.retrieval.embeddings import write_embeddings
+    from landmark_dag.storage.embeddings import write_embeddings
     from landmark_dag.training.artifact import bootstrap_model
 
     network, embedding = config.network.settings(), on_retry(context, config.embedding.settings())
@@ -223,8 +223,8 @@ def verified_matches(
     context: dg.AssetExecutionContext, config: VerificationConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """Inliers of every candidate pair whose photo a lies in this shard, under the best affine map."""
-    from landmark_dag.cleaning.local_features import read_local_features
     from landmark_dag.cleaning.match_tables import verified_table
+    from landmark_dag.matching.local_features import read_local_features
 
     settings = config.settings()
 
@@ -257,9 +257,9 @@ def cleaned_dataset(
     photo_source: PhotoSourceResource,
 ) -> dg.MaterializeResult:
     """The train photos that stay: those verified against enough photos of the same landmark."""
+    from landmark_dag.cleaning.keep_rule import clean, cleaning_grid
     from landmark_dag.cleaning.published import published_dataset
-    from landmark_dag.cleaning.rule import clean, cleaning_grid
-    from landmark_dag.evaluation.pictures import grid_heat_map, kept_by_landmark
+    from landmark_dag.reports.plots import grid_heat_map, kept_by_landmark
 
     rule = config.rule.settings()
     published = photo_source.published_clean() if config.published else None

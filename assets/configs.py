@@ -7,18 +7,17 @@ from typing import Annotated, Any
 import dagster as dg
 import pydantic
 
-from landmark_dag.evaluation.settings import BootstrapSettings, ComparisonSettings
-from landmark_dag.retrieval.settings import (
+from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettings
+from landmark_dag.settings.home import active_profile, home_folder, read_home_settings
+from landmark_dag.settings.reranking import (
     DiffusionSettings,
-    EnsembleSettings,
     ExpansionSettings,
     ReciprocalSettings,
     SoftSettings,
-    TrainNeighbourSettings,
     TraversalSettings,
 )
-from landmark_dag.settings import active_profile, home_folder, read_home_settings
-from landmark_dag.training.settings import DistributedSettings, TuningSettings
+from landmark_dag.settings.retrieval import EnsembleSettings, TrainNeighbourSettings
+from landmark_dag.settings.training import DistributedSettings, TuningSettings
 
 
 def config_of(defaults: Any) -> Any:
@@ -221,5 +220,5 @@ class TrialConfig(dg.Config):
     tuning: TuningConfig = TuningConfig()
 
 
-class SoundnessConfig(config_of(read_home_settings(home_folder()).soundness)):
+class DataCheckConfig(config_of(read_home_settings(home_folder()).soundness)):
     """From where on checks warn or fail."""

@@ -21,8 +21,8 @@ from assets.steps import (
     table_metadata,
 )
 from landmark_dag.errors import InputError
-from landmark_dag.files import fingerprint
-from landmark_dag.tables import (
+from landmark_dag.storage.files import fingerprint
+from landmark_dag.storage.tables import (
     LABELS,
     MANIFEST,
     NEIGHBOURS,
@@ -31,7 +31,7 @@ from landmark_dag.tables import (
     RERANKING_COMPARISON,
     RERANKING_SWEEP,
     RETRIEVAL_METRICS,
-    VOTERS,
+    TRAIN_NEIGHBOURS,
     VOTES,
     write_table,
 )
@@ -78,9 +78,9 @@ def retrieval_metrics(
 ) -> dg.MaterializeResult:
     """mAP@100 after kNN, sort-step and insert-step; empty where there is no ground truth."""
     from landmark_dag.evaluation import retrieval_metrics as science
+    from landmark_dag.evaluation.aggregation import metrics_summary
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
-    from landmark_dag.evaluation.result_pictures import retrieval_pictures
-    from landmark_dag.evaluation.usage_means import metrics_summary
+    from landmark_dag.reports.result_plots import retrieval_pictures
 
     solution = photo_source.source().retrieval_ground_truth()
 
@@ -126,7 +126,7 @@ def reranking_comparison(
     """
     from landmark_dag.evaluation import comparison as science
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
-    from landmark_dag.evaluation.pictures import sweep_heat_map
+    from landmark_dag.reports.plots import sweep_heat_map
 
     settings = config.settings()
     solution = photo_source.source().retrieval_ground_truth()
@@ -139,8 +139,8 @@ def reranking_comparison(
         photos = science.Photos(
             store.read_embeddings("query/embeddings", queries),
             store.read_embeddings("index/embeddings", index),
-            store.read_shards("query/voters", VOTERS, queries),
-            store.read_shards("index/voters", VOTERS, index),
+            store.read_shards("query/voters", TRAIN_NEIGHBOURS, queries),
+            store.read_shards("index/voters", TRAIN_NEIGHBOURS, index),
             read_retrieval_ground_truth(solution),
         )
         compared = science.reranking_comparison(photos, settings, accelerator.torch_device())
@@ -175,25 +175,25 @@ def recognition(
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         queries = every_shard(context, "query")
-        voters = store.read_shards("query/voters", VOTERS, queries)
+        train_neighbours = store.read_shards("query/voters", TRAIN_NEIGHBOURS, queries)
         inliers = None
         if scoring.verified:
-            from landmark_dag.cleaning.local_features import JoinedFeatures, extract_shard, read_local_features
+            from landmark_dag.matching.local_features import JoinedFeatures, extract_shard, read_local_features
             from landmark_dag.photos.manifest import locations_of
 
             train = every_shard(context, "train")
             _check_rootsift(context.instance, train)
             photos = locations_of(store.read_shards("query/photos", MANIFEST, queries))
             shards = [store.path("train/local_features", name) for name in train]
-            inliers = science.voter_inliers(
-                voters,
+            inliers = science.train_neighbour_inliers(
+                train_neighbours,
                 scoring.k,
                 JoinedFeatures(list(extract_shard(photos, features))),
                 JoinedFeatures([read_local_features(shard) for shard in shards]),
                 verification,
                 accelerator.torch_device(),
             )
-        table = science.recognised(voters, scoring, inliers)
+        table = science.recognised(train_neighbours, scoring, inliers)
         write_table(path, VOTES, table, version)
         return {"dagster/row_count": table.height, "demoted": int((table["confidence"] <= -1).sum())}
 
@@ -226,9 +226,9 @@ def recognition_metrics(
 ) -> dg.MaterializeResult:
     """µAP of the queries' landmarks; empty where there is no ground truth."""
     from landmark_dag.evaluation import recognition_metrics as science
+    from landmark_dag.evaluation.aggregation import metrics_summary
     from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth
-    from landmark_dag.evaluation.result_pictures import vote_pictures
-    from landmark_dag.evaluation.usage_means import metrics_summary
+    from landmark_dag.reports.result_plots import vote_pictures
 
     solution = photo_source.source().recognition_ground_truth()
 
@@ -298,9 +298,9 @@ _GALLERY = [
 @dg.asset(deps=deps([*_GALLERY, *_AFTER_METRICS]), kinds={"html"}, **_SECOND)
 def gallery(context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store) -> dg.MaterializeResult:
     """One HTML page: every query with its lists after kNN, sort-step and insert-step, and plots of the results."""
-    from landmark_dag.evaluation import gallery as science
     from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth, read_retrieval_ground_truth
-    from landmark_dag.evaluation.result_pictures import retrieval_pictures, vote_pictures
+    from landmark_dag.reports import gallery as science
+    from landmark_dag.reports.result_plots import retrieval_pictures, vote_pictures
 
     source = photo_source.source()
     solutions = source.retrieval_ground_truth(), source.recognition_ground_truth()

@@ -6,12 +6,12 @@ from pathlib import Path
 import dagster as dg
 import polars as pl
 
-from assets.configs import SoundnessConfig
+from assets.configs import DataCheckConfig
 from assets.steps import OWNERS, Metadata, every_shard, materialize_stored, plain_text, table_metadata
-from landmark_dag.executors import backfill_policy
-from landmark_dag.partitions import SHARDS
+from landmark_dag.orchestration.executors import backfill_policy
+from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
+from landmark_dag.storage.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
@@ -93,7 +93,7 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
             "metadata and bring the files anew. The shares are in the check's config."
         ),
     )
-    def readable(context: dg.AssetCheckExecutionContext, config: SoundnessConfig, store: Store) -> dg.AssetCheckResult:
+    def readable(context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store) -> dg.AssetCheckResult:
         shards = store.stored(f"{split}/photos", every_shard(context, split))
         unreadable = store.read_shards(f"{split}/unreadable", UNREADABLE, shards).height
         total = unreadable + store.read_shards(f"{split}/photos", MANIFEST, shards).height

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from assets.configs import (
+    DataCheckConfig,
     EmbeddingConfig,
     InsertConfig,
     NeighbourConfig,
-    SoundnessConfig,
     TrainNeighbourConfig,
     VoteConfig,
 )
@@ -28,18 +28,18 @@ from assets.steps import (
     same,
     table_metadata,
 )
-from landmark_dag.determining import determining
-from landmark_dag.executors import backfill_policy
-from landmark_dag.files import folder_fingerprint
-from landmark_dag.partitions import SHARDS
+from landmark_dag.orchestration.executors import backfill_policy
+from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.tables import (
+from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.storage.files import folder_fingerprint
+from landmark_dag.storage.tables import (
     CLEANED_DATASET,
     EMBEDDINGS,
     MANIFEST,
     NEIGHBOURS,
     RANKING,
-    VOTERS,
+    TRAIN_NEIGHBOURS,
     VOTES,
     read_notes,
     read_table,
@@ -80,7 +80,7 @@ def _embeddings(split: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         from landmark_dag.photos.manifest import locations_of
         from landmark_dag.retrieval.embedding import embed_by_ensemble
-        from landmark_dag.retrieval.embeddings import write_embeddings
+        from landmark_dag.storage.embeddings import write_embeddings
         from landmark_dag.training.artifact import load_model
 
         settings, ensemble = on_retry(context, config.settings()), config.ensemble.settings()
@@ -138,17 +138,17 @@ def knn_graph(
 
     @functools.cache
     def search(*shards: str) -> Any:
-        from landmark_dag.retrieval.knn_tables import NeighbourSearch
+        from landmark_dag.retrieval.neighbour_search import NeighbourSearch
 
         index = store.read_embeddings("index/embeddings", shards)
         return NeighbourSearch(index, settings, accelerator.torch_device())
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
-        from landmark_dag.retrieval.embeddings import sample
-        from landmark_dag.retrieval.knn_tables import grown_graph, growth_notes, merged_shards
+        from landmark_dag.retrieval.neighbour_search import grown_graph, growth_notes, merged_shards
+        from landmark_dag.storage.embeddings import sample
 
         queries = store.read_embeddings("query/embeddings", [shard])
-        origin = digest([store.input_version("query/embeddings", shard), determining(settings)])
+        origin = digest([store.input_version("query/embeddings", shard), hashed_fields(settings)])
         versions = store.input_versions("index/embeddings", index_shards)
         kept = merged_shards(read_notes(path), origin, versions) if settings.grows else []
         new = [name for name in index_shards if name not in kept]
@@ -183,7 +183,7 @@ def knn_graph(
         "shard. Raise effort, or choose another search. Exact search always passes. The share is in the check's config."
     ),
 )
-def graph_recall(context: dg.AssetCheckExecutionContext, config: SoundnessConfig) -> dg.AssetCheckResult:
+def graph_recall(context: dg.AssetCheckExecutionContext, config: DataCheckConfig) -> dg.AssetCheckResult:
     """Compare the recall that each shard's last materialization reported with the floor."""
     reported = {}
     for shard in every_shard(context, "query"):
@@ -198,7 +198,7 @@ def graph_recall(context: dg.AssetCheckExecutionContext, config: SoundnessConfig
     )
 
 
-def _voters(split: str) -> dg.AssetsDefinition:
+def _train_neighbours(split: str) -> dg.AssetsDefinition:
     inputs = [same(f"{split}/embeddings"), every("train/embeddings", "train"), Upstream("cleaned_dataset")]
 
     @dg.asset(
@@ -207,36 +207,36 @@ def _voters(split: str) -> dg.AssetsDefinition:
         group_name="ranking",
         kinds={"parquet"},
         description=f"The nearest cleaned train photos of every {split} photo, with their landmarks.",
-        metadata=table_metadata(VOTERS),
+        metadata=table_metadata(TRAIN_NEIGHBOURS),
         **_of(split),
         **GPU,
     )
-    def voters(
+    def train_neighbours(
         context: dg.AssetExecutionContext, config: TrainNeighbourConfig, store: Store, accelerator: Accelerator
     ) -> dg.MaterializeResult:
         settings = config.settings()
 
         @functools.cache
         def search() -> Any:
-            from landmark_dag.retrieval.knn_tables import VoterSearch
+            from landmark_dag.retrieval.neighbour_search import TrainNeighbourSearch
 
             cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
             voting = set(cleaned["image_id"])
             train = store.read_embeddings("train/embeddings", every_shard(context, "train"), voting)
-            return VoterSearch(train, cleaned, settings, accelerator.torch_device())
+            return TrainNeighbourSearch(train, cleaned, settings, accelerator.torch_device())
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
             photos = store.read_embeddings(f"{split}/embeddings", [shard])
             table = search().table(photos)
-            write_table(path, VOTERS, table, version)
+            write_table(path, TRAIN_NEIGHBOURS, table, version)
             return {"dagster/row_count": table.height, "photos": len(photos.image_ids)}
 
         return materialize_stored(context, store, compute, inputs=inputs, settings=[settings])
 
-    return voters
+    return train_neighbours
 
 
-index_voters, query_voters = _voters("index"), _voters("query")
+index_train_neighbours, query_train_neighbours = _train_neighbours("index"), _train_neighbours("query")
 
 
 def _votes(split: str) -> dg.AssetsDefinition:
@@ -261,7 +261,7 @@ def _votes(split: str) -> dg.AssetsDefinition:
             return store.read("cleaned_dataset", CLEANED_DATASET).height
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
-            table = votes_of(store.read(f"{split}/voters", VOTERS, shard), settings.k, train_photos())
+            table = votes_of(store.read(f"{split}/voters", TRAIN_NEIGHBOURS, shard), settings.k, train_photos())
             write_table(path, VOTES, table, version)
             return {"dagster/row_count": table.height, "mean confidence": table["confidence"].mean()}
 
@@ -285,7 +285,7 @@ _SORTED_RANKING = [same("knn_graph"), same("query/votes"), every("index/votes", 
 )
 def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """The sort-step: index photos with the query's landmark first, order otherwise unchanged."""
-    from landmark_dag.retrieval import ranking as science
+    from landmark_dag.retrieval.reranking import sort_insert as science
 
     @functools.cache
     def index_votes() -> Any:
@@ -301,11 +301,11 @@ def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
 
 
 _BY_VOTES = [same("sorted_ranking"), same("query/votes"), every("index/votes", "index")]
-_BY_VOTERS = [same("sorted_ranking"), same("query/voters"), every("index/voters", "index")]
+_BY_TRAIN_NEIGHBOURS = [same("sorted_ranking"), same("query/voters"), every("index/voters", "index")]
 
 
 @dg.asset(
-    deps=deps([*_BY_VOTES, *_BY_VOTERS[1:]]),
+    deps=deps([*_BY_VOTES, *_BY_TRAIN_NEIGHBOURS[1:]]),
     group_name="ranking",
     kinds={"numba", "parquet"},
     metadata=table_metadata(RANKING),
@@ -316,7 +316,7 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
 
     With another `method` the sorted ranking is re-ranked by a soft variant instead.
     """
-    from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
+    from landmark_dag.retrieval.reranking.soft import TAKES_VOTES, method_votes, reranked
 
     settings, soft = config.settings(), config.soft.settings()
     by_votes = settings.method in TAKES_VOTES
@@ -324,7 +324,7 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
     def votes(split: str, shards: list[str]) -> Any:
         if by_votes:
             return store.read_shards(f"{split}/votes", VOTES, shards).sort("image_id")
-        return method_votes(settings.method, store.read_shards(f"{split}/voters", VOTERS, shards), soft)
+        return method_votes(settings.method, store.read_shards(f"{split}/voters", TRAIN_NEIGHBOURS, shards), soft)
 
     @functools.cache
     def index_votes() -> Any:
@@ -341,7 +341,7 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
         context,
         store,
         compute,
-        inputs=_BY_VOTES if by_votes else _BY_VOTERS,
+        inputs=_BY_VOTES if by_votes else _BY_TRAIN_NEIGHBOURS,
         settings=[settings] if settings.method == "insert" else [settings, soft],
         rows="rows ranked",
     )

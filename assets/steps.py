@@ -14,13 +14,13 @@ from typing import Any, Literal, TypeVar
 import dagster as dg
 import polars as pl
 
-from landmark_dag.determining import determining
 from landmark_dag.errors import InputError
-from landmark_dag.files import alone
-from landmark_dag.installed_code import check_same_code
-from landmark_dag.partitions import SHARDS, last_shard_tag
-from landmark_dag.retries import retry_wait
-from landmark_dag.tables import Table
+from landmark_dag.orchestration.code_version import check_same_code_version
+from landmark_dag.orchestration.partitions import SHARDS, last_shard_tag
+from landmark_dag.orchestration.retries import retry_wait
+from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.storage.files import alone
+from landmark_dag.storage.tables import Table
 from resources.store import WHOLE, Store, digest
 
 # Dagster warns at every use that backfill policies are beta; they are what runs many shards in one process.
@@ -111,7 +111,7 @@ def materialize_stored(
     When memory runs out or storage does not answer, the step is asked to be retried; what it stored stays. Raises
     InputError where another run replaced an input while it was read; what was made of it is dropped.
     """
-    check_same_code()
+    check_same_code_version()
     try:
         return _materialized(context, store, compute, inputs, settings, source, rows)
     except Exception as error:
@@ -141,7 +141,7 @@ def _materialized(
             {
                 "asset": asset,
                 "code": context.assets_def.code_versions_by_key[context.asset_key],
-                "settings": [{type(item).__name__: determining(item)} for item in settings],
+                "settings": [{type(item).__name__: hashed_fields(item)} for item in settings],
                 "inputs": [upstream.versions(context, versions_of, shard) for upstream in inputs],
                 "source": origin,
             }

@@ -12,14 +12,14 @@ from dagster._core.errors import DagsterPipesExecutionError  # Dagster makes no 
 from assets.configs import ModelConfig
 from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata
 from landmark_dag.errors import InputError
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST
-from landmark_dag.training.launch import PARENT_VARIABLE, launch_command
-from landmark_dag.training.settings import DistributedSettings
+from landmark_dag.settings.training import DistributedSettings
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST
+from landmark_dag.training.launcher import PARENT_VARIABLE, launch_command
 from resources.accelerator import Accelerator
 from resources.store import Store
 
 if TYPE_CHECKING:
-    from landmark_dag.training.job import TrainingJob
+    from landmark_dag.training.job_spec import TrainingJobSpec
 
 # Dagster warns of a part of Pipes that it calls itself.
 warnings.filterwarnings("ignore", message="Function `PipesMessageReader", category=dg.PreviewWarning)
@@ -40,9 +40,9 @@ def trained_model(
     context: dg.AssetExecutionContext, config: ModelConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """The network that embeds photos: weights, configuration, history and curves."""
-    from landmark_dag.evaluation.pictures import training_curve
-    from landmark_dag.training.job import TrainingJob
-    from landmark_dag.training.photo_tables import cleaned_photos, labelled_photos
+    from landmark_dag.reports.plots import training_curve
+    from landmark_dag.training.job_spec import TrainingJobSpec
+    from landmark_dag.training.labelled_photos import cleaned_photos, labelled_photos
 
     network, training = config.network.settings(), config.training.settings()
 
@@ -54,7 +54,7 @@ def trained_model(
         folder = Path(store.root).absolute() / "models" / version
         checkpoint = folder.with_suffix(".checkpoint")
         device = accelerator.torch_device()
-        job = TrainingJob(folder, checkpoint, network, training, device, photos, landmarks, first)
+        job = TrainingJobSpec(folder, checkpoint, network, training, device, photos, landmarks, first)
         result = _trained(context, job, config.distributed.settings())
         store.write_record(path, version, {"folder": f"models/{version}"})
         checkpoint.unlink(missing_ok=True)
@@ -65,17 +65,19 @@ def trained_model(
     return materialize_stored(context, store, compute, inputs=_TRAINED_MODEL, settings=[network, training])
 
 
-def _trained(context: dg.AssetExecutionContext, job: "TrainingJob", settings: DistributedSettings) -> dict[str, Any]:
+def _trained(
+    context: dg.AssetExecutionContext, job: "TrainingJobSpec", settings: DistributedSettings
+) -> dict[str, Any]:
     """Train in processes of its own, which report to this run; return fingerprint and history.
 
     Raises InputError with the sentence of the process that failed. The training's state stays in its checkpoint.
     """
     import torch
 
-    from landmark_dag.training.job import read_error, write_job
+    from landmark_dag.training.job_spec import read_error, write_job_spec
 
     folder = job.model_folder.with_suffix(".job")
-    write_job(folder, job)
+    write_job_spec(folder, job)
     gpus = torch.cuda.device_count() if job.device == "cuda" else 0
     command = launch_command(folder, settings, gpus)
     context.log.info(" ".join(command))

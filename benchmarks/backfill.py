@@ -19,12 +19,12 @@ import dagster as dg
 import numpy as np
 from PIL import Image
 
+from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.photos.folder import FolderSource
-from landmark_dag.pipeline import prepare_home
-from landmark_dag.settings import HomeSettings
+from landmark_dag.settings.home import HomeSettings
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 from resources.store import Store
 
 ASSETS = (dg.AssetKey(["index", "photos"]), dg.AssetKey(["index", "embeddings"]))

@@ -18,15 +18,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from landmark_dag.cleaning.local_features import JoinedFeatures, extract_shard
-from landmark_dag.cleaning.rule import clean
-from landmark_dag.cleaning.settings import KeepRule, LocalFeatureSettings, VerificationSettings
-from landmark_dag.cleaning.verification import verify_pairs
+from landmark_dag.cleaning.keep_rule import clean
+from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
+from landmark_dag.matching.local_features import JoinedFeatures, extract_shard
+from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.tables import LABELS
-from landmark_dag.training.deep_local_features import extract_deep_shard, fit_whitening
+from landmark_dag.settings.cleaning import KeepRule
+from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.tables import LABELS
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 
 MIN_INLIERS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 40, 50)
 MIN_VERIFIED = (1, 2, 3, 4, 5)

@@ -25,13 +25,13 @@ import click
 import torch
 from PIL import Image
 
+from landmark_dag.photos.resizing import decoded, photo_sizes, resized, scaled, size_for
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.settings import EmbeddingSettings
+from landmark_dag.settings.retrieval import EmbeddingSettings
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.artifact import Model, bootstrap_model
 from landmark_dag.training.inference import features_of
-from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, scaled, size_for
-from landmark_dag.training.settings import NetworkSettings
 
 TINY_SIDE = 64
 

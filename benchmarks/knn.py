@@ -26,10 +26,10 @@ import click
 import numpy as np
 import torch
 
-from benchmarks.glv2 import clustered_vectors
-from landmark_dag.cleaning.matching import integer_steps
-from landmark_dag.retrieval.knn import Backend, nearest
-from landmark_dag.retrieval.knn_shortlist import Workers
+from benchmarks.gldv2 import clustered_vectors
+from landmark_dag.matching.mutual_matches import integer_steps
+from landmark_dag.retrieval.knn.exact import Backend, nearest
+from landmark_dag.retrieval.knn.shortlist import Workers
 
 DIMENSIONS = 512
 TILES_ON_CPU = {torch.int8: (256, 512), torch.float32: (1024, 512)}

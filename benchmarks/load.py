@@ -18,8 +18,9 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from landmark_dag import settings
-from landmark_dag.cleaning.settings import KeepRule
+from landmark_dag.settings import home as settings
+from landmark_dag.settings import profiles
+from landmark_dag.settings.cleaning import KeepRule
 
 _SIDE, _BLOCKS, _SPARE = 96, 12, 16
 """Pixels of a photo's side, blocks of a landmark's, and pixels that a photo may be moved over its landmark."""
@@ -100,7 +101,7 @@ def measure(count: int, shards: int) -> tuple[float, int, int, int]:
 
 def run(folder: Path, per_shard: int) -> None:
     """Run the pipeline on the photos in `folder` with the demo's settings, one epoch, and shards of `per_shard`."""
-    demo = settings.PROFILES["demo"]
+    demo = profiles.PROFILES["demo"]
     training = replace(demo.training, epochs=1, square_size=64, long_side=64)
     embedding = replace(demo.embedding, square_size=64, long_side=64, smallest_side=32, scales=(1.0,), batch_size=64)
     profile = replace(
@@ -111,13 +112,15 @@ def run(folder: Path, per_shard: int) -> None:
         bootstrap_embedding=embedding,
         keep_rule=KeepRule(min_inliers=10, min_verified=1),
     )
-    settings.PROFILES = {**settings.PROFILES, "demo": profile}  # type: ignore[misc]
-    from landmark_dag.pipeline import prepare_home, run_pipeline
-    from landmark_dag.progress import ProgressBar
+    profiles.PROFILES = {**profiles.PROFILES, "demo": profile}  # type: ignore[misc]
+    from landmark_dag.cli.progress import ProgressBar
+    from landmark_dag.orchestration.in_process import prepare_home, run_pipeline
 
     prepare_home(folder / "home", settings.HomeSettings(str(folder / "photos"), "demo"))
+    from landmark_dag.definitions import defs
+
     with ProgressBar() as bar:
-        run_pipeline(bar)
+        run_pipeline(defs(), bar)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import click
 import numpy as np
 import polars as pl
 
-from benchmarks.glv2 import INDEX, QUERIES, distinct, image_ids
+from benchmarks.gldv2 import INDEX, QUERIES, distinct, image_ids
 from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
 from landmark_dag.evaluation.retrieval_metrics import LIMIT, average_precision, average_precisions, first_hits
 from landmark_dag.evaluation.submission import read_ranking

@@ -10,14 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.glv2 import INDEX, LANDMARKS, QUERIES, TRAIN
-from landmark_dag.files import replacing
+from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, TRAIN
 from landmark_dag.photos.gldv2 import Gldv2Source
-from landmark_dag.photos.settings import Gldv2Settings
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.settings import HomeSettings
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
+from landmark_dag.settings.home import HomeSettings
+from landmark_dag.settings.photos import Gldv2Settings
+from landmark_dag.storage.embeddings import Embeddings, write_embeddings
+from landmark_dag.storage.files import replacing
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
 from resources.store import WHOLE, Store, digest
 
 MODEL = "synthetic"

@@ -26,16 +26,16 @@ class Stage:
     product: tuple[str, str] | None = None
 
 
-def _voters(split: str) -> Stage:
+def _train_neighbours(split: str) -> Stage:
     reads = f"{split}/embeddings", "train/embeddings", "cleaned_dataset"
     return Stage(f"{split}/voters", split, reads, (split, "train"))
 
 
 STAGES = (
-    _voters("query"),
+    _train_neighbours("query"),
     Stage("query/votes", "query", ("query/voters", "cleaned_dataset")),
     Stage("knn_graph", "query", ("query/embeddings", "index/embeddings"), ("query", "index")),
-    _voters("index"),
+    _train_neighbours("index"),
     Stage("index/votes", "index", ("index/voters", "cleaned_dataset")),
     Stage("sorted_ranking", "query", ("knn_graph", "query/votes", "index/votes")),
     Stage("inserted_ranking", "query", ("sorted_ranking", "query/votes", "index/votes")),
@@ -96,7 +96,7 @@ def product_speed(device: str) -> tuple[float, float]:
     """
     import torch
 
-    from landmark_dag.cleaning.matching import integer_steps
+    from landmark_dag.matching.mutual_matches import integer_steps
 
     if device != "cpu":
         x, y = (torch.randn(rows, 512, device=device, dtype=torch.float16) for rows in (16384, 65536))

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.glv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
-from landmark_dag.retrieval.ranking import group_by_landmark, insert_step, sort_step
-from landmark_dag.retrieval.settings import InsertSettings
-from landmark_dag.table_files import write_table_file
+from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
+from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, insert_step, sort_step
+from landmark_dag.settings.reranking import InsertSettings
+from landmark_dag.storage.table_files import write_table_file
 
 NEIGHBOURS = 100
 PLAIN_QUERIES = 200
@@ -109,7 +109,7 @@ def from_files(case: dict[str, np.ndarray]) -> None:
                 for option, name in (("neighbours", "n"), ("query-votes", "q"), ("index-votes", "i"), ("out", "o"))
             ]
             start, used = time.perf_counter(), children_seconds()
-            command = "from landmark_dag.cli import main; main()"
+            command = "from landmark_dag.cli.main import main; main()"
             subprocess.run([sys.executable, "-c", command, "rerank", "--json", *files], check=True)
             print(
                 f"landmark-dag rerank, {extension} to {extension}: {time.perf_counter() - start:.1f} s, "

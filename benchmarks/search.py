@@ -20,12 +20,12 @@ import numpy as np
 import polars as pl
 from PIL import Image
 
-from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.settings import HomeSettings, write_home_settings
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, Table, write_table
+from landmark_dag.settings.home import HomeSettings, write_home_settings
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.embeddings import Embeddings, write_embeddings
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, Table, write_table
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 from resources.store import Store
 
 TRAIN, LANDMARKS = 1_000, 100
@@ -79,10 +79,10 @@ def main(index_photos: int, backbone: str, repeats: int) -> None:
         make_home(home, index_photos, backbone)
         noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
         Image.fromarray(noise).resize((1600, 1200)).save(photo, quality=88)
-        code = "from landmark_dag.cli import main; main()"
+        code = "from landmark_dag.cli.main import main; main()"
         search = [sys.executable, "-c", code, "search", str(photo), "--home", str(home), "--json"]
         bytecode = Path(folder) / "bytecode"
-        seconds([sys.executable, "-c", "import timm, landmark_dag.evaluation.search"], bytecode)
+        seconds([sys.executable, "-c", "import timm, landmark_dag.serving.search"], bytecode)
         first = seconds(search, bytecode)
         seconds(search, bytecode)
         torch, whole = [], []

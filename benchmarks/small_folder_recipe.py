@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from landmark_dag.evaluation.retrieval_metrics import average_precision, first_hits
+from landmark_dag.photos.resizing import decoded, photo_sizes, resized, scaled, size_for
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.knn import nearest
-from landmark_dag.retrieval.ranking import group_by_landmark, insert_step, sort_step
-from landmark_dag.retrieval.settings import EmbeddingSettings, InsertSettings
+from landmark_dag.retrieval.knn.exact import nearest
+from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, insert_step, sort_step
 from landmark_dag.retrieval.votes import vote
-from landmark_dag.settings import profile_named
+from landmark_dag.settings.profiles import profile_named
+from landmark_dag.settings.reranking import InsertSettings
+from landmark_dag.settings.retrieval import EmbeddingSettings
+from landmark_dag.settings.training import AUGMENTATIONS, NetworkSettings, TrainingSettings
 from landmark_dag.training.artifact import Model
+from landmark_dag.training.augmentation import augmented
 from landmark_dag.training.fit import LabelledPhotos, fit, fit_projection
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.network import EmbeddingNetwork, build_network
-from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized, scaled, size_for
-from landmark_dag.training.settings import AUGMENTATIONS, NetworkSettings, TrainingSettings
 
 LIST_LENGTH = 30
 

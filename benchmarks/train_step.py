@@ -23,13 +23,13 @@ from timm.data import create_loader
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from landmark_dag.photos.resizing import photo_sizes
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.batches import aspect_buckets
 from landmark_dag.training.distributed import SINGLE
 from landmark_dag.training.fit import LabelledPhotos, Progress, _threads, fit
 from landmark_dag.training.network import build_network, fast_in_bfloat16
-from landmark_dag.training.preprocessing import photo_sizes
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 
 CLASSES = 50
 Turn = tuple[float, float, float]
@@ -130,8 +130,8 @@ def _finish(device: torch.device) -> None:
 
 def _rendered(folder: Path) -> list[Path]:
     """Render a small photo set; return its train photos."""
-    from landmark_dag.photos.rendering import render_photos
-    from landmark_dag.photos.rendering_settings import RenderingSettings
+    from landmark_dag.demo.rendering import render_photos
+    from landmark_dag.settings.demo import RenderingSettings
 
     render_photos(folder / "rendered", RenderingSettings())
     return sorted((folder / "rendered" / "train").rglob("*.jpg"))

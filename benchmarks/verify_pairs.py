@@ -29,10 +29,10 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from landmark_dag.cleaning.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
-from landmark_dag.cleaning.matching import SimilarityBuffer, has_integer_product
-from landmark_dag.cleaning.settings import VerificationSettings
-from landmark_dag.cleaning.verification import verify_pairs
+from landmark_dag.matching.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
+from landmark_dag.matching.mutual_matches import SimilarityBuffer, has_integer_product
+from landmark_dag.matching.verification import verify_pairs
+from landmark_dag.settings.matching import VerificationSettings
 
 PLANTED = (0, 15, 25, 30, 35, 45, 60, 100, 300)
 PAIRS_EACH = 20

@@ -14,7 +14,7 @@ import assets.photos
 import assets.retrieval
 import assets.training
 import assets.tuning
-from landmark_dag.automation import (
+from landmark_dag.orchestration.automation import (
     JOBS,
     declarative_reindex,
     following_split,
@@ -22,10 +22,10 @@ from landmark_dag.automation import (
     reindexing,
     with_policies,
 )
-from landmark_dag.executors import step_executor
-from landmark_dag.partitions import SHARDS
-from landmark_dag.secrets import without_secrets
-from landmark_dag.settings import active_profile, home_folder, read_home_settings
+from landmark_dag.orchestration.executors import step_executor
+from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.settings.home import active_profile, home_folder, read_home_settings
+from landmark_dag.storage.secrets import without_secrets
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
 from resources.store import home_store

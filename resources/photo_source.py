@@ -10,9 +10,9 @@ from pydantic import Field
 from landmark_dag.errors import InputError
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.photos.source import PhotoSource
-from landmark_dag.secrets import refuse_secrets
-from landmark_dag.settings import shared_location
-from landmark_dag.shared_location import SharedLocation
+from landmark_dag.settings.home import shared_location
+from landmark_dag.storage.secrets import refuse_secrets
+from landmark_dag.storage.shared_location import SharedLocation
 
 _MEMORY = "shards"
 
@@ -66,7 +66,7 @@ def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], ho
     Which shard each photo of a folder belongs to is remembered in `home`, or at its shared location if it has one.
     """
     from landmark_dag.photos.gldv2 import Gldv2Source
-    from landmark_dag.photos.settings import DownloadSettings, Gldv2Settings
+    from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
 
     if "://" not in photos:
         if location := shared_location(home):

@@ -10,12 +10,13 @@ import polars as pl
 from pydantic import Field
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
-from landmark_dag.retrieval.embeddings import Embeddings, concatenate, read_embeddings
-from landmark_dag.settings import shared_location, store_folder
-from landmark_dag.shared_location import SharedLocation
-from landmark_dag.stored_version import not_readable, stored_version
-from landmark_dag.tables import FORMAT_VERSION, Table, read_table, write_table
+from landmark_dag.settings.home import shared_location, store_folder
+from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
+from landmark_dag.storage.files import replacing
+from landmark_dag.storage.formats import TABLE_FORMAT
+from landmark_dag.storage.shared_location import SharedLocation
+from landmark_dag.storage.tables import Table, read_table, write_table
+from landmark_dag.storage.versions import not_readable, stored_version
 
 WHOLE = ""
 """The one shard of an asset that is not partitioned."""
@@ -67,7 +68,8 @@ class Store(dg.ConfigurableResource):
         """Write the JSON record of an output that is no table: its version and what else names it."""
         with replacing(path) as temporary:
             temporary.write_text(
-                json.dumps({"format": FORMAT_VERSION, "version": version, **content}, indent=2) + "\n", encoding="utf-8"
+                json.dumps({"format": int(TABLE_FORMAT), "version": version, **content}, indent=2) + "\n",
+                encoding="utf-8",
             )
 
     def read_record(self, asset: str) -> dict[str, str]:

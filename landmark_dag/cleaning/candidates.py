@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from landmark_dag.cleaning.settings import CandidateSettings
 from landmark_dag.errors import InputError
+from landmark_dag.settings.cleaning import CandidateSettings
 
 _BLOCK = 1024
 """Photos whose similarities are in memory at once."""

@@ -7,12 +7,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from landmark_dag.cleaning.candidates import candidate_pairs
-from landmark_dag.cleaning.descriptor_whitening import DescriptorWhitening
-from landmark_dag.cleaning.local_features import FeatureLookup, JoinedFeatures
-from landmark_dag.cleaning.settings import CandidateSettings, VerificationSettings
-from landmark_dag.cleaning.verification import verify_pairs
 from landmark_dag.errors import InputError
-from landmark_dag.tables import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
+from landmark_dag.matching.descriptor_whitening import DescriptorWhitening
+from landmark_dag.matching.local_features import FeatureLookup, JoinedFeatures
+from landmark_dag.matching.verification import verify_pairs
+from landmark_dag.settings.cleaning import CandidateSettings
+from landmark_dag.settings.matching import VerificationSettings
+from landmark_dag.storage.tables import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
 
 
 def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:

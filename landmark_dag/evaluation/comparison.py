@@ -9,17 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from landmark_dag.evaluation.bootstrap import difference_interval, mean_interval
 from landmark_dag.evaluation.ground_truth import USAGES, RetrievalGroundTruth, refuse_unknown
+from landmark_dag.evaluation.intervals import difference_interval, mean_interval
 from landmark_dag.evaluation.retrieval_metrics import average_precision, average_precisions, first_hits
-from landmark_dag.evaluation.settings import ComparisonSettings
-from landmark_dag.retrieval.diffusion import diffused_lists, diffusion_sources
-from landmark_dag.retrieval.embeddings import Embeddings, check_same_model
-from landmark_dag.retrieval.graph import Neighbours
-from landmark_dag.retrieval.graph_traversal import traversed_lists
-from landmark_dag.retrieval.knn import nearest
-from landmark_dag.retrieval.query_expansion import alpha_query_expansion, database_augmentation
-from landmark_dag.retrieval.ranking import (
+from landmark_dag.retrieval.knn.exact import nearest
+from landmark_dag.retrieval.reranking.diffusion import diffused_lists, diffusion_sources
+from landmark_dag.retrieval.reranking.graph import Neighbours
+from landmark_dag.retrieval.reranking.graph_traversal import traversed_lists
+from landmark_dag.retrieval.reranking.k_reciprocal import reciprocal_lists
+from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
+from landmark_dag.retrieval.reranking.soft import TAKES_VOTES, method_votes, reranked
+from landmark_dag.retrieval.reranking.sort_insert import (
     group_by_landmark,
     insert_step,
     inserted_ranking,
@@ -27,11 +27,11 @@ from landmark_dag.retrieval.ranking import (
     sort_step,
     sorted_ranking,
 )
-from landmark_dag.retrieval.reciprocal import reciprocal_lists
-from landmark_dag.retrieval.settings import InsertSettings, RerankMethod
-from landmark_dag.retrieval.soft_reranking import TAKES_VOTES, method_votes, reranked
-from landmark_dag.retrieval.votes import nearest_voters, vote, votes_of
-from landmark_dag.tables import NEIGHBOURS, RERANKING_COMPARISON, RERANKING_SWEEP
+from landmark_dag.retrieval.votes import nearest_train_neighbours, vote, votes_of
+from landmark_dag.settings.evaluation import ComparisonSettings
+from landmark_dag.settings.reranking import InsertSettings, RerankMethod
+from landmark_dag.storage.embeddings import Embeddings, check_same_model
+from landmark_dag.storage.tables import NEIGHBOURS, RERANKING_COMPARISON, RERANKING_SWEEP
 
 OURS = "sort + insert"
 """The paper's method, to which the others are compared."""
@@ -47,12 +47,12 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Embeddings by id and voters (tables.VOTERS) of queries and index photos, and what is right for the queries."""
+    """Embeddings by id and nearest train photos (tables.TRAIN_NEIGHBOURS) of queries and index, and the truth."""
 
     queries: Embeddings
     index: Embeddings
-    query_voters: pl.DataFrame
-    index_voters: pl.DataFrame
+    query_train_neighbours: pl.DataFrame
+    index_train_neighbours: pl.DataFrame
     truth: RetrievalGroundTruth
 
 
@@ -62,7 +62,7 @@ def reranking_comparison(photos: Photos, settings: ComparisonSettings, device: s
     Only queries that count are ranked. All methods start from the same exact kNN graph. A method's seconds are what
     it takes beyond that graph: further searches, the kNN graph of the index itself where it needs one, and for
     "X + sort + insert" those of X. Raises InputError for embeddings of two models, for a query that the ground
-    truth does not know, and for a photo without voters.
+    truth does not know, and for a photo without train_neighbours.
     """
     check_same_model(photos.queries, photos.index)
     refuse_unknown(pl.Series(photos.queries.image_ids, dtype=pl.String), photos.truth)
@@ -91,9 +91,12 @@ class _Bench:
         self.query_ids = pl.Series([photos.queries.image_ids[row] for row in rows], dtype=pl.String)
         self.index_ids = pl.Series(photos.index.image_ids, dtype=pl.String)
         self.query_vectors, self.index_vectors = photos.queries.vectors[rows], photos.index.vectors
-        voters = photos.query_voters.filter(pl.col("image_id").is_in(self.query_ids.implode())), photos.index_voters
-        self.voters = voters
-        self.votes = votes_of(voters[0], settings.votes.k), votes_of(voters[1], settings.votes.k)
+        train_neighbours = (
+            photos.query_train_neighbours.filter(pl.col("image_id").is_in(self.query_ids.implode())),
+            photos.index_train_neighbours,
+        )
+        self.train_neighbours = train_neighbours
+        self.votes = votes_of(train_neighbours[0], settings.votes.k), votes_of(train_neighbours[1], settings.votes.k)
         self.queries, self.query_seconds = _timed(self._search_queries)
         self.index, self.index_seconds = _timed(self._search_index)
 
@@ -140,7 +143,7 @@ class _Bench:
         if method in TAKES_VOTES:
             queries, index = self.votes
         else:
-            queries, index = (method_votes(method, split, chosen.soft) for split in self.voters)
+            queries, index = (method_votes(method, split, chosen.soft) for split in self.train_neighbours)
         return reranked(lists, queries, index, replace(chosen.insert, method=method), chosen.soft)
 
 
@@ -217,17 +220,24 @@ def comparison_summary(compared: pl.DataFrame) -> pl.DataFrame:
 def reranking_sweep(neighbours: pl.DataFrame, photos: Photos, limit: int) -> pl.DataFrame:
     """Return mAP@100 of sort-step + insert-step for every k and threshold (tables.RERANKING_SWEEP, percent).
 
-    `neighbours` is tables.NEIGHBOURS; k goes as far as there are voters. Lists are sorted once for each k, and the
-    insert-step alone is done for each threshold. A query that counts and has no list has AP 0. Raises InputError
-    as `sorted_ranking` does.
+    `neighbours` is tables.NEIGHBOURS; k goes as far as train neighbours are stored. Lists are sorted once a k,
+    and the insert-step alone is done for each threshold. A query that counts and has no list has AP 0. Raises
+    InputError as `sorted_ranking` does.
     """
-    query_voters, index_voters, truth = photos.query_voters, photos.index_voters, photos.truth
+    query_train_neighbours, index_train_neighbours, truth = (
+        photos.query_train_neighbours,
+        photos.index_train_neighbours,
+        photos.truth,
+    )
     counted = truth.queries["query_id"].implode()
     neighbours = neighbours.filter(pl.col("query_id").is_in(counted))
-    largest = min(SWEPT_K[-1], *(voters["rank"].n_unique() for voters in (query_voters, index_voters)))
-    _, similarity, landmarks = nearest_voters(index_voters, largest)
-    query_ids, query_similarity, query_landmarks = nearest_voters(query_voters, largest)
-    lists = read_lists(neighbours, votes_of(query_voters, 1), votes_of(index_voters, 1))
+    largest = min(
+        SWEPT_K[-1],
+        *(train_neighbours["rank"].n_unique() for train_neighbours in (query_train_neighbours, index_train_neighbours)),
+    )
+    _, similarity, landmarks = nearest_train_neighbours(index_train_neighbours, largest)
+    query_ids, query_similarity, query_landmarks = nearest_train_neighbours(query_train_neighbours, largest)
+    lists = read_lists(neighbours, votes_of(query_train_neighbours, 1), votes_of(index_train_neighbours, 1))
     own = np.searchsorted(query_ids.to_numpy(), lists.query_ids.to_numpy())
     right_offsets, right, expected = _relevant(truth, lists.query_ids, lists.index_ids)
     rows = []

@@ -10,11 +10,11 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from landmark_dag.evaluation.bootstrap import mean_interval
+from landmark_dag.evaluation.aggregation import affordable
 from landmark_dag.evaluation.ground_truth import USAGES, RecognitionGroundTruth, refuse_unknown
-from landmark_dag.evaluation.settings import BootstrapSettings
-from landmark_dag.evaluation.usage_means import affordable
-from landmark_dag.tables import RECOGNITION_METRICS
+from landmark_dag.evaluation.intervals import mean_interval
+from landmark_dag.settings.evaluation import BootstrapSettings
+from landmark_dag.storage.tables import RECOGNITION_METRICS
 
 
 def micro_average_precision(

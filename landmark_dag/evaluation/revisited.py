@@ -16,9 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
+from landmark_dag.evaluation.aggregation import grouped_means
 from landmark_dag.evaluation.plain_pickle import PlainArray, read_json_or_pickle
-from landmark_dag.evaluation.settings import BootstrapSettings
-from landmark_dag.evaluation.usage_means import grouped_means
+from landmark_dag.settings.evaluation import BootstrapSettings
 
 PROTOCOLS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "easy": (("easy",), ("junk", "hard")),

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from landmark_dag.evaluation.retrieval_metrics import LIMIT, average_precision, first_hits
 from landmark_dag.photos.manifest import locations_of
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.knn import nearest
-from landmark_dag.retrieval.settings import EmbeddingSettings
-from landmark_dag.tables import TUNING_TRIALS
+from landmark_dag.retrieval.knn.exact import nearest
+from landmark_dag.settings.retrieval import EmbeddingSettings
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
+from landmark_dag.storage.tables import TUNING_TRIALS
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.history import OnEpoch
-from landmark_dag.training.job import TrainingJob
-from landmark_dag.training.photo_tables import cleaned_photos
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings, TuningSettings
+from landmark_dag.training.job_spec import TrainingJobSpec
+from landmark_dag.training.labelled_photos import cleaned_photos
 from landmark_dag.training.train import train
 from landmark_dag.training.tuning import distractors, hold_out, settings_of
 
@@ -48,7 +48,7 @@ def run_trial(
     network, training = settings_of(trial, network, training)
     kept, held_out = hold_out(cleaned, tuning)
     photos, landmarks = cleaned_photos(manifest, kept)
-    job = TrainingJob(folder / "model", folder / "checkpoint", network, training, device, photos, landmarks)
+    job = TrainingJobSpec(folder / "model", folder / "checkpoint", network, training, device, photos, landmarks)
     fingerprint, history = train(job, device, on_epoch=on_epoch)
     searched = pl.concat([held_out, distractors(kept, tuning)])
     located = searched.join(manifest, on="image_id", how="left", maintain_order="left")

@@ -19,8 +19,8 @@ import urllib3
 from filelock import FileLock
 
 from landmark_dag.errors import InputError
-from landmark_dag.photos.settings import DownloadSettings
-from landmark_dag.secrets import without_secrets
+from landmark_dag.settings.photos import DownloadSettings
+from landmark_dag.storage.secrets import without_secrets
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16

@@ -10,13 +10,13 @@ import polars as pl
 from filelock import FileLock
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
 from landmark_dag.photos.reading import PHOTO_SUFFIXES
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
-from landmark_dag.table_files import POLARS_FAULTS
-from landmark_dag.tables import FORMAT_VERSION, LABELS
+from landmark_dag.storage.files import replacing
+from landmark_dag.storage.formats import FORMAT_KEY, TABLE_FORMAT
+from landmark_dag.storage.table_files import POLARS_FAULTS
+from landmark_dag.storage.tables import LABELS
 
-_FORMAT_KEY = "landmark_dag.format"
 _DIGITS = 4
 _REMEMBERED = pl.Schema({"image_id": pl.String(), "shard": pl.Int32(), "path": pl.String()})
 
@@ -139,7 +139,7 @@ class FolderSource(PhotoSource):
             new = _assigned(old, found, self.root, self.photos_per_shard)
             if not new.equals(old):
                 with replacing(file) as temporary:
-                    new.write_parquet(temporary, metadata={_FORMAT_KEY: str(FORMAT_VERSION)})
+                    new.write_parquet(temporary, metadata={FORMAT_KEY: TABLE_FORMAT})
         return new
 
     def _memory_file(self, split: str) -> Path:
@@ -190,13 +190,13 @@ def _read_memory(file: Path) -> pl.DataFrame:
     if not file.exists():
         return pl.DataFrame(schema=_REMEMBERED)
     try:
-        version = pl.read_parquet_metadata(file).get(_FORMAT_KEY)
+        version = pl.read_parquet_metadata(file).get(FORMAT_KEY)
         remembered = pl.read_parquet(file, hive_partitioning=False)
     except POLARS_FAULTS as error:
         raise InputError(f"{file}, which remembers the shards, is broken ({error}); restore or delete it.") from error
-    if version != str(FORMAT_VERSION) or remembered.schema != _REMEMBERED:
+    if version != TABLE_FORMAT or remembered.schema != _REMEMBERED:
         raise InputError(
-            f"{file} has format {version}, this program writes format {FORMAT_VERSION}; restore or delete it."
+            f"{file} has format {version}, this program writes format {TABLE_FORMAT}; restore or delete it."
         )
     return remembered
 

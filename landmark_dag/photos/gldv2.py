@@ -11,12 +11,12 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
 from landmark_dag.photos.download import DownloadError, NotOnServer, fetch, fetch_text, md5_of
 from landmark_dag.photos.gldv2_metadata import read_labels
-from landmark_dag.photos.settings import Gldv2Settings
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
 from landmark_dag.photos.tar_index import index_tar
+from landmark_dag.settings.photos import Gldv2Settings
+from landmark_dag.storage.files import replacing
 
 _log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.table_files import POLARS_FAULTS, problem_of
-from landmark_dag.tables import LABELS
+from landmark_dag.storage.table_files import POLARS_FAULTS, problem_of
+from landmark_dag.storage.tables import LABELS
 
 _CATEGORIES = {"landmark_id": pl.Int64(), "category": pl.String()}
 

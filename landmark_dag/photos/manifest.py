@@ -9,10 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import fingerprint
 from landmark_dag.photos.reading import UnreadablePhoto, photo_size, read_bytes
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.tables import MANIFEST, UNREADABLE
+from landmark_dag.storage.files import fingerprint
+from landmark_dag.storage.tables import MANIFEST, UNREADABLE
 
 
 @dataclass(frozen=True)

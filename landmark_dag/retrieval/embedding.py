@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.loading import Views
+from landmark_dag.photos.resizing import decoded, photo_sizes, resized, scaled, size_for
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.retrieval.embeddings import Embeddings
-from landmark_dag.retrieval.settings import EmbeddingSettings
-from landmark_dag.training.feeding import Views
+from landmark_dag.settings.retrieval import EmbeddingSettings
+from landmark_dag.storage.embeddings import Embeddings
 from landmark_dag.training.inference import features_of
-from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, scaled, size_for
 
 if TYPE_CHECKING:  # a traced model embeds without timm, which Model's module imports
     from landmark_dag.training.artifact import Model

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from landmark_dag.cleaning.settings import VerificationSettings
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.settings import RecognitionSettings
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.tables import VOTES
+from landmark_dag.settings.matching import VerificationSettings
+from landmark_dag.settings.retrieval import RecognitionSettings
+from landmark_dag.storage.tables import VOTES
 
 if TYPE_CHECKING:  # votes alone need none of the libraries that local features do
-    from landmark_dag.cleaning.local_features import FeatureLookup
+    from landmark_dag.matching.local_features import FeatureLookup
 
 
 def recognised(
-    voters: pl.DataFrame, settings: RecognitionSettings, inliers: pl.DataFrame | None = None
+    train_neighbours: pl.DataFrame, settings: RecognitionSettings, inliers: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Return each query's landmark and score, as confidence (tables.VOTES, by image id), from its nearest `voters`.
+    """Return each query's landmark and score, as confidence (tables.VOTES, by image id), from its nearest train photos.
 
     Every voter counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
     full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
@@ -33,10 +33,10 @@ def recognised(
         )
     if inliers is not None:
         bonus = (pl.col("inliers") / settings.full_inliers).clip(upper_bound=1).fill_null(0)
-        voters = voters.join(inliers, on=["image_id", "train_id"], how="left").with_columns(
+        train_neighbours = train_neighbours.join(inliers, on=["image_id", "train_id"], how="left").with_columns(
             (pl.col("similarity") + bonus).cast(pl.Float32)
         )
-    votes = votes_of(voters, settings.k)
+    votes = votes_of(train_neighbours, settings.k)
     if settings.distractor_queries == 0:
         return votes
     queries = pl.len().over("landmark_id")
@@ -44,22 +44,22 @@ def recognised(
     return VOTES.conform(votes.with_columns(confidence=demoted.otherwise("confidence")), "recognition")
 
 
-def voter_inliers(
-    voters: pl.DataFrame,
+def train_neighbour_inliers(
+    train_neighbours: pl.DataFrame,
     k: int,
     query_features: "FeatureLookup",
     train_features: "FeatureLookup",
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """Return image_id, train_id and inliers of every query and its `k` nearest of `voters` (tables.VOTERS).
+    """Return image_id, train_id and inliers of every query and its `k` nearest train photos (tables.TRAIN_NEIGHBOURS).
 
     Raises InputError for a photo without local features, and for features of two kinds.
     """
-    from landmark_dag.cleaning.local_features import JoinedFeatures
-    from landmark_dag.cleaning.verification import verify_pairs
+    from landmark_dag.matching.local_features import JoinedFeatures
+    from landmark_dag.matching.verification import verify_pairs
 
-    nearest = voters.filter(pl.col("rank") <= k).select("image_id", "train_id")
+    nearest = train_neighbours.filter(pl.col("rank") <= k).select("image_id", "train_id")
     queries = _rows(nearest["image_id"], query_features, "Query")
     train = _rows(nearest["train_id"], train_features, "Train photo") + len(query_features.image_ids)
     pairs = np.column_stack([queries, train]).astype(np.int32)

@@ -6,7 +6,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.tables import VOTES
+from landmark_dag.storage.tables import VOTES
 
 
 def vote(
@@ -55,32 +55,34 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     return votes_of(nearest, k)
 
 
-def votes_of(voters: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
-    """Return the votes (tables.VOTES, by image id) by the `k` nearest of `voters` (tables.VOTERS).
+def votes_of(train_neighbours: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
+    """Return the votes (tables.VOTES, by image id) by the `k` nearest of `train_neighbours` (tables.TRAIN_NEIGHBOURS).
 
-    A photo with fewer voters is voted for by those it has; its confidence is still their sum / k. Raises
-    InputError for k < 1, and when fewer than k voters are stored although there are more of `train_photos`.
+    A photo with fewer train_neighbours is voted for by those it has; its confidence is still their sum / k. Raises
+    InputError for k < 1, and when fewer than k train_neighbours are stored although there are more of `train_photos`.
     """
-    stored = voters["rank"].n_unique()
-    if len(voters) and stored < min(k, train_photos):
+    stored = train_neighbours["rank"].n_unique()
+    if len(train_neighbours) and stored < min(k, train_photos):
         raise InputError(
-            f"{k} train photos shall vote but {stored} are stored for each photo; raise the voters' count."
+            f"{k} train photos shall vote but {stored} are stored for each photo; raise the train_neighbours' count."
         )
-    image_ids, similarity, landmarks = nearest_voters(voters, k)
+    image_ids, similarity, landmarks = nearest_train_neighbours(train_neighbours, k)
     landmark, confidence = vote(similarity, landmarks)
     frame = pl.DataFrame({"image_id": image_ids, "landmark_id": landmark, "confidence": confidence})
     return VOTES.conform(frame, "votes")
 
 
-def nearest_voters(voters: pl.DataFrame, k: int) -> tuple[pl.Series, NDArray[np.float32], NDArray[np.int64]]:
-    """Return the photos of `voters` by id, with similarity float32 and landmark int64 of their k nearest, (m, k).
+def nearest_train_neighbours(
+    train_neighbours: pl.DataFrame, k: int
+) -> tuple[pl.Series, NDArray[np.float32], NDArray[np.int64]]:
+    """Return photos by id, with similarity float32 and landmark int64 of their k nearest train photos, (m, k).
 
-    `voters` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has fewer,
-    similarity 0 for its nearest voter's landmark stands in: no sum changes. Raises InputError for k < 1.
+    `train_neighbours` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has
+    fewer, similarity 0 for its nearest voter's landmark stands in: no sum changes. Raises InputError for k < 1.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least one train photo must vote.")
-    nearest = voters.filter(pl.col("rank") <= k).sort("image_id", "rank")
+    nearest = train_neighbours.filter(pl.col("rank") <= k).sort("image_id", "rank")
     place = nearest["rank"].to_numpy() - 1
     row = np.cumsum(place == 0) - 1
     landmarks = np.repeat(nearest["landmark_id"].to_numpy()[place == 0][:, None], k, axis=1)

@@ -12,13 +12,11 @@ import safetensors.torch
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing_folder
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.files import replacing_folder
+from landmark_dag.storage.formats import MODEL_FORMAT
 from landmark_dag.training.history import History
 from landmark_dag.training.network import EmbeddingNetwork, build_network
-from landmark_dag.training.settings import NetworkSettings
-
-FORMAT = 1
-"""Version of the folder's layout; a folder of another one is refused."""
 
 WEIGHTS_FILE, CONFIG_FILE, HISTORY_FILE = "weights.safetensors", "config.json", "history.json"
 
@@ -80,9 +78,9 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         config = json.loads(text)
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} holds no trained model: {error}; train it again.") from error
-    if not isinstance(config, dict) or config.get("format") != FORMAT:
+    if not isinstance(config, dict) or config.get("format") != MODEL_FORMAT:
         raise InputError(
-            f"{folder / CONFIG_FILE} is not a model of format {FORMAT}; delete the folder and train it again."
+            f"{folder / CONFIG_FILE} is not a model of format {MODEL_FORMAT}; delete the folder and train it again."
         )
     try:
         settings = NetworkSettings(**config["network"])
@@ -115,7 +113,7 @@ def _weights(network: EmbeddingNetwork) -> bytes:
 def _config(network: EmbeddingNetwork, settings: NetworkSettings, class_landmarks: Mapping[int, int]) -> str:
     """Return the JSON that rebuilds the network; where the first weights lay no longer matters."""
     config: dict[str, Any] = {
-        "format": FORMAT,
+        "format": MODEL_FORMAT,
         "network": asdict(replace(settings, weights="")),
         "dimensions": network.dimensions,
         "class_landmarks": {str(key): int(value) for key, value in sorted(class_landmarks.items())},

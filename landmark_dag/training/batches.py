@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.draws import ORDER, generator
-from landmark_dag.training.preprocessing import ASPECT_BORDERS
+from landmark_dag.photos.resizing import ASPECT_BORDERS
+from landmark_dag.training.seeds import ORDER, generator
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import remove_unfinished, replacing
-
-FORMAT = 1
-"""Version of the file's layout; a file of another one is refused."""
+from landmark_dag.storage.files import remove_unfinished, replacing
+from landmark_dag.storage.formats import CHECKPOINT_FORMAT
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Checkpoint:
 
         Raises InputError when the disk does not take it; the file before stays.
         """
-        content = {"format": FORMAT, "identity": dict(self.identity), **state}
+        content = {"format": CHECKPOINT_FORMAT, "identity": dict(self.identity), **state}
         try:
             with replacing(self.path) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
@@ -56,8 +54,10 @@ class Checkpoint:
             raise self._unreadable("it holds more than tensors, numbers and text") from error
         except Exception as error:  # zip, torch and the disk each have their own
             raise self._unreadable(" ".join(str(error).split()) or type(error).__name__) from error
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
-            raise InputError(f"{self.path} is no checkpoint of format {FORMAT}; delete it to start from the beginning.")
+        if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
+            raise InputError(
+                f"{self.path} is no checkpoint of format {CHECKPOINT_FORMAT}; delete it to start from the beginning."
+            )
         difference = _difference(content["identity"], self.identity)
         if difference:
             raise InputError(

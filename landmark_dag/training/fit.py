@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.loading import Views, default_threads, prepared_ahead, torch_threads
+from landmark_dag.photos.resizing import decoded, photo_sizes, resized
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.settings.training import AUGMENTATIONS, TrainingSettings
+from landmark_dag.training.augmentation import augmented
 from landmark_dag.training.batches import BatchPlan, PlannedBatch, aspect_buckets
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.distributed import SINGLE, Ranks
-from landmark_dag.training.draws import AUGMENTATION, CLASSIFIER, generator, torch_seed
-from landmark_dag.training.feeding import Views, default_threads, prepared_ahead, torch_threads
 from landmark_dag.training.history import Curve, History, OnEpoch
 from landmark_dag.training.inference import features_of
 from landmark_dag.training.loop import Feed, Loop
 from landmark_dag.training.losses import Classifier
 from landmark_dag.training.network import EmbeddingNetwork
-from landmark_dag.training.parts import TrainedParts
-from landmark_dag.training.preprocessing import augmented, decoded, photo_sizes, resized
-from landmark_dag.training.settings import AUGMENTATIONS, TrainingSettings
+from landmark_dag.training.seeds import AUGMENTATION, CLASSIFIER, generator, torch_seed
+from landmark_dag.training.trainable import TrainableParameters
 from landmark_dag.training.whitening import whitening
 
 _FEATURE_BATCH = 8
@@ -258,7 +259,7 @@ def _looped(
     state = progress.checkpoint.load() if progress.checkpoint else None
     if state and state["stage"] != progress.stage:
         state = None
-    with _deterministic(), TrainedParts(run.network, settings) as parts:
+    with _deterministic(), TrainableParameters(run.network, settings) as parts:
         classifier = _classifier(run)
         if settings.projection_start == "whitened" and progress.stage == 1 and not state:
             _start_whitened(run, classifier, start_features())

@@ -6,11 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landmark_dag.training.feeding import (
+from landmark_dag.photos.loading import (
     Batch,
     Views,
     batches_of_one_size,
     default_threads,
+    never_alone,
     prepared_ahead,
     torch_threads,
 )
@@ -55,15 +56,6 @@ def features_of(
         if progress:
             progress(done, count)
     return features if features is not None else np.empty((0, 0), np.float32)
-
-
-def never_alone(photos: torch.Tensor) -> torch.Tensor:
-    """Return a batch of at least two photos.
-
-    Products of a single row are rounded otherwise than those of more; a photo alone in its batch goes twice, so
-    that on a CPU its features are the same bits in any company.
-    """
-    return photos if len(photos) > 1 else photos.repeat(2, 1, 1, 1)
 
 
 def _each_batch(

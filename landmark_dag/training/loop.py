@@ -15,13 +15,13 @@ from timm.scheduler import CosineLRScheduler
 from timm.utils import ModelEmaV3
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import TrainingSettings
 from landmark_dag.training.batches import BatchPlan, PlannedBatch
 from landmark_dag.training.distributed import Ranks, SynchronisedBatchNorm
-from landmark_dag.training.draws import FORWARD, torch_seed
 from landmark_dag.training.history import Curve, History
 from landmark_dag.training.losses import Classifier
-from landmark_dag.training.parts import TrainedParts
-from landmark_dag.training.settings import TrainingSettings
+from landmark_dag.training.seeds import FORWARD, torch_seed
+from landmark_dag.training.trainable import TrainableParameters
 
 Feed = Callable[[int], Iterator[tuple[PlannedBatch, torch.Tensor]]]
 """From a step on, every batch with what this process gives the trained module for it."""
@@ -46,7 +46,7 @@ class Loop:
 
     def __init__(
         self,
-        parts: TrainedParts,
+        parts: TrainableParameters,
         classifier: Classifier,
         class_ids: torch.Tensor,
         plan: BatchPlan,
@@ -191,7 +191,7 @@ class Loop:
         return SynchronisedBatchNorm()
 
 
-def _optimizer(parts: TrainedParts, classifier: Classifier, settings: TrainingSettings) -> torch.optim.Optimizer:
+def _optimizer(parts: TrainableParameters, classifier: Classifier, settings: TrainingSettings) -> torch.optim.Optimizer:
     groups = [
         *parts.parameter_groups(),
         {"params": list(classifier.parameters()), "lr": settings.classifier_learning_rate},

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.settings import TrainingSettings
+from landmark_dag.settings.training import TrainingSettings
 
 _SMALLEST_SINE_SQUARED = 1e-6
 _SMALLEST_LENGTH = 1e-12

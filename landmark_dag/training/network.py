@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.settings import NetworkSettings
+from landmark_dag.settings.training import NetworkSettings
 
 HUB = "hub"
 """The value of NetworkSettings.weights that means: timm's pretrained weights, downloaded."""
@@ -113,6 +113,28 @@ class EmbeddingNetwork(nn.Module):
         with torch.autocast(photos.device.type, torch.bfloat16, enabled=large and fast_in_bfloat16(photos.device)):
             features = self.backbone.forward_features(self.pixels(photos))
         return self.pool(features)
+
+    def map_level(self, coarsest: int) -> int:
+        """Return the number of the deepest intermediate map of at most `coarsest` pixels a position.
+
+        Raises InputError where the backbone gives none.
+        """
+        reductions = [level["reduction"] for level in getattr(self.backbone, "feature_info", None) or []]
+        fine = [number for number, reduction in enumerate(reductions) if reduction <= coarsest]
+        if not fine or not hasattr(self.backbone, "forward_intermediates"):
+            raise InputError(
+                f"The backbone {type(self.backbone).__name__} gives no intermediate map of {coarsest} pixels a "
+                "position or finer; choose another one, or RootSIFT."
+            )
+        return fine[-1]
+
+    def intermediate_map(self, photos: torch.Tensor, level: int) -> torch.Tensor:
+        """Return the backbone's map `level` (b, c, h, w), float32, of photos as in `pooled`."""
+        with torch.autocast(photos.device.type, torch.bfloat16, enabled=fast_in_bfloat16(photos.device)):
+            (found,) = self.backbone.forward_intermediates(
+                self.pixels(photos), indices=[level], output_fmt="NCHW", stop_early=True, intermediates_only=True
+            )
+        return found.float()
 
     def pixels(self, photos: torch.Tensor) -> torch.Tensor:
         """Return what the backbone is given for photos as in `pooled`: float32, normalised as it was trained."""

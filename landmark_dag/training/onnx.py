@@ -7,15 +7,13 @@ import torch
 from torch import nn
 
 from landmark_dag.errors import InputError
-from landmark_dag.files import replacing
+from landmark_dag.storage.files import replacing
+from landmark_dag.storage.formats import MODEL_KEY
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.network import EmbeddingNetwork
 
 INPUT, OUTPUT = "photos", "features"
 """Names of the file's input, uint8 (b, 3, h, w) RGB, and output, float32 (b, dimensions), not normalised."""
-
-MODEL_KEY = "landmark_dag.model"
-"""The key of the file's metadata under which the model's fingerprint stands."""
 
 _SIDE = 256
 

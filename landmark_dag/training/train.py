@@ -7,18 +7,20 @@ from typing import Any
 
 import torch
 
-from landmark_dag.determining import determining
+from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.training import TrainingSettings
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.distributed import SINGLE, Ranks
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.history import History, OnEpoch
-from landmark_dag.training.job import TrainingJob
+from landmark_dag.training.job_spec import TrainingJobSpec
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import TrainingSettings
 
 
-def train(job: TrainingJob, device: str, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None) -> tuple[str, History]:
+def train(
+    job: TrainingJobSpec, device: str, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None
+) -> tuple[str, History]:
     """Train, going on from the checkpoint where there is one, and save the model; return fingerprint and history.
 
     With several processes the one of rank 0 writes checkpoint and model. The checkpoint is left for the caller to
@@ -39,7 +41,7 @@ def train(job: TrainingJob, device: str, ranks: Ranks = SINGLE, on_epoch: OnEpoc
     return ranks.told_by_first(fingerprint), history
 
 
-def _stages(job: TrainingJob) -> list[tuple[LabelledPhotos, TrainingSettings]]:
+def _stages(job: TrainingJobSpec) -> list[tuple[LabelledPhotos, TrainingSettings]]:
     """Return the photos and settings of every stage."""
     stages = [(job.photos, job.training)]
     if job.first_photos and job.training.first_stage_epochs:
@@ -48,13 +50,13 @@ def _stages(job: TrainingJob) -> list[tuple[LabelledPhotos, TrainingSettings]]:
     return stages
 
 
-def _identity(job: TrainingJob) -> dict[str, Any]:
+def _identity(job: TrainingJobSpec) -> dict[str, Any]:
     """Return what tells this training from every other, by the name an error calls it."""
     return {
         "class map": _digest(sorted(job.class_landmarks.items())),
         "photos": _digest([_content(photos) for photos, _ in _stages(job)]),
         **{f"network setting {name}": value for name, value in asdict(job.network).items()},
-        **{f"training setting {name}": value for name, value in determining(job.training).items()},
+        **{f"training setting {name}": value for name, value in hashed_fields(job.training).items()},
         "version of torch": str(torch.__version__),
     }
 

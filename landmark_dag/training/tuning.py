@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings, TuningSettings
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
 
 Choices = Mapping[str, Sequence[Any]]
 """Names of network and training settings, and the values to try of each."""

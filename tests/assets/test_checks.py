@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from assets import checks
-from landmark_dag.partitions import SHARDS
-from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.tables import (
+from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.storage.embeddings import Embeddings, write_embeddings
+from landmark_dag.storage.tables import (
     CLEANED_DATASET,
     LABELS,
     MANIFEST,

@@ -9,12 +9,12 @@ from PIL import Image
 
 from assets.cleaning import descriptor_whitening, train_local_features
 from assets.photos import train_photos
-from landmark_dag.cleaning.local_features import read_local_features
-from landmark_dag.partitions import SHARDS
+from landmark_dag.matching.local_features import read_local_features
+from landmark_dag.orchestration.partitions import SHARDS
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
-from tests.cleaning.scenes import facade
+from tests.matching.scenes import facade
 
 DEEP = {
     "features": {"kind": "deep", "long_side": 128, "scales": [0.5, 1.0], "max_keypoints": 30, "dimensions": 16},

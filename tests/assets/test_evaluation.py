@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from assets import evaluation
-from landmark_dag.cleaning.local_features import extract_shard, write_local_features
-from landmark_dag.cleaning.settings import LocalFeatureSettings
+from landmark_dag.matching.local_features import extract_shard, write_local_features
 from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.tables import MANIFEST, VOTERS, VOTES, read_table, write_table
+from landmark_dag.settings.matching import LocalFeatureSettings
+from landmark_dag.storage.tables import MANIFEST, TRAIN_NEIGHBOURS, VOTES, read_table, write_table
 from resources.accelerator import Accelerator
 from resources.store import Store
-from tests.cleaning.scenes import facade, warped
+from tests.matching.scenes import facade, warped
 
 
 def located(folder: Path, photos: dict[str, np.ndarray]) -> list[PhotoLocation]:
@@ -40,7 +40,12 @@ def store(tmp_path: Path) -> Store:
     features = extract_shard(locations_of(train), LocalFeatureSettings())
     write_local_features(store.path("train/local_features", "0000"), features, "1")
     rows = [("q", 1, "t1", 7, 0.5), ("q", 2, "t2", 8, 0.25)]
-    write_table(store.path("query/voters", "0000"), VOTERS, pl.DataFrame(rows, VOTERS.schema, orient="row"), "1")
+    write_table(
+        store.path("query/voters", "0000"),
+        TRAIN_NEIGHBOURS,
+        pl.DataFrame(rows, TRAIN_NEIGHBOURS.schema, orient="row"),
+        "1",
+    )
     return store
 
 

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from assets.retrieval import graph_recall, index_embeddings, knn_graph
-from landmark_dag.partitions import SHARDS
+from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.retrieval.embeddings import Embeddings, read_embeddings, write_embeddings
-from landmark_dag.tables import MANIFEST, NEIGHBOURS, write_table
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
+from landmark_dag.storage.tables import MANIFEST, NEIGHBOURS, write_table
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 from resources.accelerator import Accelerator
 from resources.store import Store, digest
 

@@ -11,10 +11,10 @@ from PIL import Image
 
 from assets.cleaning import cleaned_dataset
 from assets.photos import index_photos, index_readable, train_labels, train_photos
-from landmark_dag.automation import new_shards
+from landmark_dag.orchestration.automation import new_shards
 from landmark_dag.photos.manifest import locations_of
 from landmark_dag.photos.reading import read_photo
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, UNREADABLE
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, UNREADABLE
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 from tests.photos.bucket import BucketServer, bucket_settings, build_bucket, image_id, serving

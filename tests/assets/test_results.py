@@ -13,7 +13,7 @@ from landmark_dag.evaluation.recognition_metrics import recognition_metrics
 from landmark_dag.evaluation.submission import read_predictions
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.tables import (
+from landmark_dag.storage.tables import (
     LABELS,
     MANIFEST,
     NEIGHBOURS,

@@ -10,16 +10,25 @@ import polars as pl
 import pytest
 
 from assets import retrieval
-from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.retrieval.settings import InsertSettings, SoftSettings, VoteSettings
-from landmark_dag.retrieval.soft_reranking import bridged_ranking, method_votes
-from landmark_dag.tables import CLEANED_DATASET, NEIGHBOURS, RANKING, VOTERS, VOTES, read_table, write_table
+from landmark_dag.retrieval.reranking.soft import bridged_ranking, method_votes
+from landmark_dag.settings.reranking import InsertSettings, SoftSettings
+from landmark_dag.settings.retrieval import VoteSettings
+from landmark_dag.storage.embeddings import Embeddings, write_embeddings
+from landmark_dag.storage.tables import (
+    CLEANED_DATASET,
+    NEIGHBOURS,
+    RANKING,
+    TRAIN_NEIGHBOURS,
+    VOTES,
+    read_table,
+    write_table,
+)
 from resources.accelerator import Accelerator
 from resources.store import Store
 
-INDEX_ASSETS = [retrieval.index_voters, retrieval.index_votes]
+INDEX_ASSETS = [retrieval.index_train_neighbours, retrieval.index_votes]
 QUERY_ASSETS = [
-    retrieval.query_voters,
+    retrieval.query_train_neighbours,
     retrieval.query_votes,
     retrieval.knn_graph,
     retrieval.sorted_ranking,
@@ -103,16 +112,20 @@ def test_a_soft_variant_is_one_setting_away(world: World) -> None:
     assert world.run(inserted_ranking={"soft": {"bridge_bonus": 2.0}}) == set()
     assert world.run(inserted_ranking={"method": "bridged", "soft": {"bridge_bonus": 2.0}}) == {"inserted_ranking"}
     soft = SoftSettings(bridge_bonus=2.0)
-    voters = [read_table(world.store.path(f"{split}/voters", "0000"), VOTERS) for split in ("query", "index")]
+    train_neighbours = [
+        read_table(world.store.path(f"{split}/voters", "0000"), TRAIN_NEIGHBOURS) for split in ("query", "index")
+    ]
     graph = read_table(world.store.path("knn_graph", "0000"), NEIGHBOURS)
-    expected = bridged_ranking(graph, *(method_votes("bridged", v, soft) for v in voters), InsertSettings(), soft)
+    expected = bridged_ranking(
+        graph, *(method_votes("bridged", v, soft) for v in train_neighbours), InsertSettings(), soft
+    )
     stored = read_table(world.store.path("inserted_ranking", "0000"), RANKING)
     assert stored.equals(expected)
 
 
-def test_more_voters_than_are_stored_are_asked_for_by_name(world: World) -> None:
-    world.run(index__voters={"count": 4})
+def test_more_train_neighbours_than_are_stored_are_asked_for_by_name(world: World) -> None:
+    world.run(index__train_neighbours={"count": 4})
     with pytest.raises(Exception, match="5 train photos shall vote but 4 are stored"):
-        world.run(index__voters={"count": 4}, index__votes={"k": 5})
+        world.run(index__train_neighbours={"count": 4}, index__votes={"k": 5})
     votes = read_table(world.store.path("index/votes", "0000"), VOTES)
     assert votes.height == 30

@@ -21,12 +21,12 @@ from assets.steps import (
     on_retry,
     same,
 )
-from landmark_dag.determining import determining
 from landmark_dag.errors import InputError
-from landmark_dag.installed_code import installed_code
-from landmark_dag.partitions import SHARDS
-from landmark_dag.retrieval.settings import EmbeddingSettings
-from landmark_dag.tables import LABELS, write_table
+from landmark_dag.orchestration.code_version import code_version_here
+from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.retrieval import EmbeddingSettings
+from landmark_dag.storage.tables import LABELS, write_table
 from resources.store import Store
 from tests.buckets import BUCKET, ask_for_credentials, s3_server
 
@@ -229,15 +229,15 @@ def test_a_missing_shard_is_named(world: World, instance: dg.DagsterInstance) ->
 
 
 def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
-    assert "batch_size" not in determining(EmbeddingSettings())
-    assert determining(EmbeddingSettings(batch_size=1)) == determining(EmbeddingSettings(batch_size=2))
-    assert determining(EmbeddingSettings(square_size=1)) != determining(EmbeddingSettings(square_size=2))
+    assert "batch_size" not in hashed_fields(EmbeddingSettings())
+    assert hashed_fields(EmbeddingSettings(batch_size=1)) == hashed_fields(EmbeddingSettings(batch_size=2))
+    assert hashed_fields(EmbeddingSettings(square_size=1)) != hashed_fields(EmbeddingSettings(square_size=2))
 
 
 def test_storage_that_does_not_answer_is_asked_again(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
     world.failures = [ConnectionResetError(), OSError(errno.ETIMEDOUT, "timed out")]
     assert world.run(instance).success
     assert world.computed == ["root 0000", "root 0000", *EVERYTHING]
@@ -246,7 +246,7 @@ def test_storage_that_does_not_answer_is_asked_again(
 def test_memory_that_ran_out_is_tried_again_with_half_the_batch(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
     world.run(instance)
     world.store.path("total").unlink()
     world.batches.clear()
@@ -258,7 +258,7 @@ def test_memory_that_ran_out_is_tried_again_with_half_the_batch(
 def test_a_failure_that_stays_is_raised_as_it_is(
     world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landmark_dag.retries._FIRST_WAIT", 0)
+    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
     world.failures = [ConnectionResetError("gone again")] * 9
     with pytest.raises(ConnectionResetError, match="gone again"):
         world.run(instance)
@@ -347,6 +347,6 @@ def test_a_step_launched_by_other_code_fails_naming_both_and_the_run_is_resumed_
     with pytest.raises(Exception, match=r"launched by code 0.0.9 \(abcdef\), and the machine .* runs .*; install"):
         world.run(instance)
     assert world.computed == []
-    monkeypatch.setenv("LANDMARK_CODE", installed_code())
+    monkeypatch.setenv("LANDMARK_CODE", code_version_here())
     world.run(instance)
     assert world.computed == ["doubled 0000", "doubled 0001", "total"]

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from benchmarks.rehearsal_stages import STAGES
-from landmark_dag.retrieval.embeddings import concatenate, read_embeddings
-from landmark_dag.tables import CLEANED_DATASET, RECOGNITION_METRICS, RETRIEVAL_METRICS, read_table
+from landmark_dag.storage.embeddings import concatenate, read_embeddings
+from landmark_dag.storage.tables import CLEANED_DATASET, RECOGNITION_METRICS, RETRIEVAL_METRICS, read_table
 from tests.evaluation.oracles import mean_average_precision, micro_average_precision
 from tests.retrieval.oracles import insert_step, sort_step, vote
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from landmark_dag.cleaning import candidates
 from landmark_dag.cleaning.candidates import candidate_pairs
-from landmark_dag.cleaning.settings import CandidateSettings
 from landmark_dag.errors import InputError
+from landmark_dag.settings.cleaning import CandidateSettings
 from tests.cleaning import oracles
 
 

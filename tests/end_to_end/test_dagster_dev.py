@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
-from landmark_dag.settings import HomeSettings, write_home_settings
+from landmark_dag.settings.home import HomeSettings, write_home_settings
 from tests.end_to_end.services import ROOT, Webserver, free_port, home_environment, running, wait_until
 from tests.evaluation.homes import photo
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from landmark_dag.demo.rendering import render_photos
 from landmark_dag.photos.folder import FolderSource
-from landmark_dag.photos.rendering import render_photos
-from landmark_dag.photos.rendering_settings import RenderingSettings
-from landmark_dag.tables import NEIGHBOURS, RANKING, read_table
+from landmark_dag.settings.demo import RenderingSettings
+from landmark_dag.storage.tables import NEIGHBOURS, RANKING, read_table
 from tests.end_to_end.services import ROOT, home_environment, running, wait_until
 from tests.end_to_end.test_pipeline import run
 

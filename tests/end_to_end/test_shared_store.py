@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from landmark_dag.photos.rendering import render_photos
-from landmark_dag.photos.rendering_settings import RenderingSettings
+from landmark_dag.demo.rendering import render_photos
+from landmark_dag.settings.demo import RenderingSettings
 from tests.buckets import BUCKET, SECRET, ask_for_credentials, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -9,15 +9,15 @@ from PIL import Image
 from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.embeddings import write_embeddings
-from landmark_dag.retrieval.knn_tables import voter_table
-from landmark_dag.retrieval.settings import TrainNeighbourSettings
+from landmark_dag.retrieval.neighbour_search import voter_table
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.settings import HomeSettings, write_home_settings
-from landmark_dag.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
+from landmark_dag.settings.home import HomeSettings, write_home_settings
+from landmark_dag.settings.retrieval import TrainNeighbourSettings
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.embeddings import write_embeddings
+from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
 from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 from resources.store import Store
 
 LANDMARKS = {1: "amber_palace", 2: "cedar_museum"}
@@ -59,8 +59,8 @@ def small_home(folder: Path) -> Path:
     names = [(f"train{i}", 1 + i % 2, LANDMARKS[1 + i % 2]) for i in range(6)]
     labels = pl.DataFrame(names, schema=LABELS.schema, orient="row")
     cleaned = labels.select("image_id", "landmark_id", class_id=pl.col("landmark_id").cast(pl.Int32) - 1)
-    voters = voter_table(embeddings["index"], embeddings["train"], cleaned, TrainNeighbourSettings())
+    train_neighbours = voter_table(embeddings["index"], embeddings["train"], cleaned, TrainNeighbourSettings())
     write_table(store / "train/labels.parquet", LABELS, labels, "v")
     write_table(store / "cleaned_dataset.parquet", CLEANED_DATASET, cleaned, "v")
-    write_table(store / "index/votes/0000.parquet", VOTES, votes_of(voters, profile.votes.k), "v")
+    write_table(store / "index/votes/0000.parquet", VOTES, votes_of(train_neighbours, profile.votes.k), "v")
     return home

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from landmark_dag.cli import main
+from landmark_dag.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 GOOD = {
@@ -91,7 +91,7 @@ def test_a_line_of_two_gigabytes_is_one_sentence_in_little_memory(command: str, 
         long.truncate(2**31)
     # The peak of Linux's /proc is the process's own; getrusage would tell that of the process it was forked from.
     code = (
-        "import sys\nfrom pathlib import Path\nfrom landmark_dag.cli import main\n"
+        "import sys\nfrom pathlib import Path\nfrom landmark_dag.cli.main import main\n"
         "try:\n    main(sys.argv[1:])\n"
         "finally:\n    print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
     )

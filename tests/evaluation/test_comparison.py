@@ -16,13 +16,14 @@ from landmark_dag.evaluation.comparison import (
 )
 from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
 from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
-from landmark_dag.evaluation.settings import BootstrapSettings, ComparisonSettings
-from landmark_dag.retrieval.embeddings import Embeddings
-from landmark_dag.retrieval.knn_tables import neighbour_table, voter_table
-from landmark_dag.retrieval.ranking import inserted_ranking, sorted_ranking
-from landmark_dag.retrieval.settings import InsertSettings, NeighbourSettings, TrainNeighbourSettings
+from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
+from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking, sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.tables import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
+from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettings
+from landmark_dag.settings.reranking import InsertSettings
+from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
+from landmark_dag.storage.embeddings import Embeddings
+from landmark_dag.storage.tables import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
 
 LIMIT = 12
 METHODS = ["kNN", "sort", OURS, "agreement", "label_product", "bridged"]
@@ -46,7 +47,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     train = embeddings("t", of_train, 0.6)
     rows = [(image_id, int(m), int(m)) for image_id, m in zip(train.image_ids, of_train, strict=True)]
     cleaned = pl.DataFrame(rows, schema=CLEANED_DATASET.schema, orient="row")
-    voters = [voter_table(split, train, cleaned, TrainNeighbourSettings()) for split in (queries, index)]
+    train_neighbours = [voter_table(split, train, cleaned, TrainNeighbourSettings()) for split in (queries, index)]
     solution = tmp_path_factory.mktemp("truth") / "solution.csv"
     lines = ["id,images,Usage"]
     for number, landmark in enumerate(of_queries):
@@ -54,7 +55,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
         usage = ("Public", "Private")[number % 2] if number < 6 else "Ignored"
         lines.append(f"q{number:02},{relevant},{usage}")
     solution.write_text("\n".join(lines) + "\n")
-    return Photos(queries, index, *voters, read_retrieval_ground_truth(solution))
+    return Photos(queries, index, *train_neighbours, read_retrieval_ground_truth(solution))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ def test_means_and_differences_lie_in_their_intervals(compared: pl.DataFrame) ->
 
 def test_the_papers_steps_score_as_the_pipelines_do(photos: Photos, compared: pl.DataFrame) -> None:
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
-    votes = votes_of(photos.query_voters, 3), votes_of(photos.index_voters, 3)
+    votes = votes_of(photos.query_train_neighbours, 3), votes_of(photos.index_train_neighbours, 3)
     ranked = sorted_ranking(knn, *votes)
     steps = {"kNN": knn, "sort": ranked, OURS: inserted_ranking(ranked, *votes, InsertSettings(limit=LIMIT))}
     expected = retrieval_metrics(steps, photos.truth).rename({"step": "method"})
@@ -98,16 +99,18 @@ def test_the_sweep_scores_as_single_runs_do(photos: Photos) -> None:
     assert swept.schema == RERANKING_SWEEP.schema
     assert swept.select("k", "threshold").rows() == [(k, t) for k in SWEPT_K for t in SWEPT_THRESHOLDS]
     for k, threshold in ((1, 0.0), (3, 0.6), (3, 1.4), (10, 0.5)):
-        votes = votes_of(photos.query_voters, k), votes_of(photos.index_voters, k)
+        votes = votes_of(photos.query_train_neighbours, k), votes_of(photos.index_train_neighbours, k)
         ranking = inserted_ranking(knn, *votes, InsertSettings(threshold=threshold, limit=LIMIT))
         expected = retrieval_metrics({"x": ranking}, photos.truth).filter(usage="all")["map_at_100"][0]
         assert swept.filter(k=k, threshold=threshold)["map_at_100"][0] == pytest.approx(expected)
 
 
-def test_the_sweep_goes_as_far_as_there_are_voters(photos: Photos) -> None:
+def test_the_sweep_goes_as_far_as_there_are_train_neighbours(photos: Photos) -> None:
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
-    voters = [split.filter(pl.col("rank") <= 2) for split in (photos.query_voters, photos.index_voters)]
-    few = Photos(photos.queries, photos.index, *voters, photos.truth)
+    train_neighbours = [
+        split.filter(pl.col("rank") <= 2) for split in (photos.query_train_neighbours, photos.index_train_neighbours)
+    ]
+    few = Photos(photos.queries, photos.index, *train_neighbours, photos.truth)
     assert reranking_sweep(knn, few, LIMIT)["k"].unique().to_list() == [1, 2]
 
 
@@ -131,13 +134,13 @@ def test_the_summary_has_a_row_a_method_with_every_usage(compared: pl.DataFrame)
 
 def test_two_models_are_refused(photos: Photos) -> None:
     other = Embeddings(photos.index.image_ids, photos.index.vectors, "other")
-    mixed = Photos(photos.queries, other, photos.query_voters, photos.index_voters, photos.truth)
+    mixed = Photos(photos.queries, other, photos.query_train_neighbours, photos.index_train_neighbours, photos.truth)
     with pytest.raises(InputError, match="Embeddings of two models"):
         reranking_comparison(mixed, ComparisonSettings())
 
 
 def test_a_query_that_the_ground_truth_does_not_know_is_refused(photos: Photos) -> None:
     stranger = Embeddings([*photos.queries.image_ids[:-1], "stranger"], photos.queries.vectors, "m")
-    mixed = Photos(stranger, photos.index, photos.query_voters, photos.index_voters, photos.truth)
+    mixed = Photos(stranger, photos.index, photos.query_train_neighbours, photos.index_train_neighbours, photos.truth)
     with pytest.raises(InputError, match="does not know query stranger"):
         reranking_comparison(mixed, ComparisonSettings())

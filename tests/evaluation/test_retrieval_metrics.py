@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.evaluation.bootstrap import mean_interval
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
+from landmark_dag.evaluation.intervals import mean_interval
 from landmark_dag.evaluation.retrieval_metrics import (
     average_precision,
     average_precisions,
@@ -18,8 +18,8 @@ from landmark_dag.evaluation.retrieval_metrics import (
     recall_at,
     retrieval_metrics,
 )
-from landmark_dag.evaluation.settings import BootstrapSettings
-from landmark_dag.tables import RETRIEVAL_METRICS
+from landmark_dag.settings.evaluation import BootstrapSettings
+from landmark_dag.storage.tables import RETRIEVAL_METRICS
 from tests.evaluation import oracles
 
 QUERIES = ["q0", "q1", "q2", "q3", "q4"]

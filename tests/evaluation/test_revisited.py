@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_dag.cli import main
+from landmark_dag.cli.main import main
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.revisited import (
     PROTOCOLS,
@@ -22,7 +22,7 @@ from landmark_dag.evaluation.revisited import (
     revisited_metrics,
     revisited_queries,
 )
-from landmark_dag.evaluation.settings import BootstrapSettings
+from landmark_dag.settings.evaluation import BootstrapSettings
 from tests.evaluation import oracles
 
 INDEX = [f"photo_{number}" for number in range(20)]

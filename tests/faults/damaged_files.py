@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from landmark_dag.cleaning.local_features import PhotoFeatures, gather, read_local_features, write_local_features
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.embeddings import Embeddings, read_embeddings, write_embeddings
+from landmark_dag.matching.local_features import PhotoFeatures, gather, read_local_features, write_local_features
+from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
 
 COUNT = 20
 

@@ -5,12 +5,14 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from landmark_dag import settings
-from landmark_dag.cleaning.settings import KeepRule, LocalFeatureSettings
-from landmark_dag.photos.rendering import render_photos
-from landmark_dag.photos.rendering_settings import RenderingSettings
-from landmark_dag.retrieval.settings import EmbeddingSettings
-from landmark_dag.settings import HomeSettings, Profile
+from landmark_dag.demo.rendering import render_photos
+from landmark_dag.settings import home as settings
+from landmark_dag.settings.cleaning import KeepRule
+from landmark_dag.settings.demo import RenderingSettings
+from landmark_dag.settings.home import HomeSettings
+from landmark_dag.settings.matching import LocalFeatureSettings
+from landmark_dag.settings.profiles import Profile
+from landmark_dag.settings.retrieval import EmbeddingSettings
 
 PHOTOS = RenderingSettings(landmarks=3, train_photos=24, index_photos=18, query_photos=8)
 PROFILE = "tiny"

@@ -7,8 +7,8 @@ from pathlib import Path
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth, read_retrieval_ground_truth
 from landmark_dag.evaluation.submission import read_predictions, read_ranking
-from landmark_dag.neighbour_files import read_labels, read_neighbours, read_votes
 from landmark_dag.photos import gldv2_metadata
+from landmark_dag.storage.neighbour_files import read_labels, read_neighbours, read_votes
 
 _CATEGORIES = b'landmark_id,category\n7,http://commons.wikimedia.org/wiki/Category:A\n8,"B, ""C"""\n'
 

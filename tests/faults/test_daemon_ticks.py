@@ -21,8 +21,9 @@ from dagster._core.workspace.load_target import ModuleTarget
 from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import ScheduleIterationTimes, launch_scheduled_runs
 
-from landmark_dag import pipeline
-from landmark_dag.settings import HomeSettings, ReindexSettings
+from landmark_dag.orchestration import in_process as pipeline
+from landmark_dag.settings.home import HomeSettings
+from landmark_dag.settings.reindex import ReindexSettings
 from tests.photos.samples import write_photo
 
 EVENING = datetime.datetime(2026, 1, 1, 23, tzinfo=datetime.UTC)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.neighbour_files import read_labels
 from landmark_dag.photos import gldv2_metadata
+from landmark_dag.storage.neighbour_files import read_labels
 from tests.faults.hostile_tables import WHOLE, try_tables
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser
 
-from landmark_dag.evaluation.gallery import Gallery, GalleryQuery, Result, render_gallery
+from landmark_dag.reports.gallery import Gallery, GalleryQuery, Result, render_gallery
 
 ATTACKS = [
     "<script>window.attacked = 1; alert(1)</script>",

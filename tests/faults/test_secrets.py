@@ -17,7 +17,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.download import DownloadError, fetch
-from landmark_dag.secrets import refuse_secrets, without_secrets
+from landmark_dag.storage.secrets import refuse_secrets, without_secrets
 from tests.photos.bucket import HURRY, BucketServer, Fault, serving
 
 ROOT = Path(__file__).parents[2]

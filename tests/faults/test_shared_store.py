@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.retries import retry_wait
-from landmark_dag.shared_location import SharedLocation
+from landmark_dag.orchestration.retries import retry_wait
+from landmark_dag.storage.shared_location import SharedLocation
 from tests.faults.faulty_store import FaultyFileSystem
 
 NAMES = [f"index/photos/{number:04}.parquet" for number in range(4)]

@@ -10,9 +10,11 @@ import pytest
 import yaml
 from sqlalchemy.exc import IntegrityError
 
-from landmark_dag import automation, definitions, pipeline
-from landmark_dag.automation import new_shards, register_shards
-from landmark_dag.settings import ReindexSettings
+from landmark_dag import definitions
+from landmark_dag.orchestration import automation
+from landmark_dag.orchestration import in_process as pipeline
+from landmark_dag.orchestration.automation import new_shards, register_shards
+from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
 from tests.photos.samples import write_photo
 

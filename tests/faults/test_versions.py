@@ -12,15 +12,15 @@ import pytest
 import torch
 
 from assets.steps import materialize_stored
-from landmark_dag.cleaning.local_features import read_local_features, write_local_features
 from landmark_dag.errors import InputError
+from landmark_dag.matching.local_features import read_local_features, write_local_features
 from landmark_dag.photos.folder import FolderSource
-from landmark_dag.retrieval.embeddings import Embeddings, read_embeddings, write_embeddings
-from landmark_dag.tables import LABELS, read_table, write_table
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
+from landmark_dag.storage.tables import LABELS, read_table, write_table
 from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 from resources.store import Store
 from tests.photos.samples import write_photo
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 
 
 class Attack:

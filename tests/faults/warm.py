@@ -92,7 +92,7 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
 
     admit_tiny_profile(**changes)
     os.environ["LANDMARK_HOME"] = home
-    from landmark_dag.settings import write_home_settings
+    from landmark_dag.settings.home import write_home_settings
 
     if not Path(home, "settings.json").exists():
         write_home_settings(Path(home), home_settings(Path("/nowhere")))
@@ -101,20 +101,20 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
     import matplotlib.pyplot  # noqa: F401
     import torchvision  # noqa: F401
 
+    import landmark_dag.cleaning.keep_rule
     import landmark_dag.cleaning.match_tables
-    import landmark_dag.cleaning.rule
     import landmark_dag.definitions
-    import landmark_dag.evaluation.gallery
     import landmark_dag.evaluation.recognition_metrics
-    import landmark_dag.evaluation.result_pictures
     import landmark_dag.evaluation.submission
-    import landmark_dag.pipeline
+    import landmark_dag.orchestration.in_process
+    import landmark_dag.reports.gallery
+    import landmark_dag.reports.result_plots
     import landmark_dag.retrieval.embedding
-    import landmark_dag.retrieval.knn_tables
-    import landmark_dag.retrieval.soft_reranking
-    import landmark_dag.retrieval.voters
-    import landmark_dag.training.job
-    import landmark_dag.training.photo_tables  # noqa: F401
+    import landmark_dag.retrieval.neighbour_search
+    import landmark_dag.retrieval.reranking.soft
+    import landmark_dag.retrieval.train_neighbours
+    import landmark_dag.training.job_spec
+    import landmark_dag.training.labelled_photos  # noqa: F401
 
 
 def _serve(home: str, changes: dict[str, int]) -> None:
@@ -174,7 +174,8 @@ def _live(life: Life, counter: int) -> None:
 def _run(life: Life) -> None:
     import torch
 
-    from landmark_dag.pipeline import prepare_home, run_pipeline
+    from landmark_dag.definitions import defs
+    from landmark_dag.orchestration.in_process import prepare_home, run_pipeline
     from tests.faults.faulty_store import FaultyFileSystem
     from tests.faults.homes import home_settings
 
@@ -183,7 +184,7 @@ def _run(life: Life) -> None:
     prepare_home(Path(life.home), home_settings(Path(life.photos), f"faulty://{life.store}" if life.store else ""))
     if life.backwards:
         _make_backwards()
-    run_pipeline(_Unwatched())
+    run_pipeline(defs(), _Unwatched())
 
 
 def _make_backwards() -> None:
@@ -191,7 +192,7 @@ def _make_backwards() -> None:
     import dagster as dg
 
     from landmark_dag import definitions
-    from landmark_dag.automation import register_shards, whole_split
+    from landmark_dag.orchestration.automation import register_shards, whole_split
 
     location = definitions.defs()
     with dg.DagsterInstance.get() as instance:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from landmark_dag.photos.settings import DownloadSettings, Gldv2Settings
+from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
 from tests.photos.samples import jpeg
 
 SPLITS = {"train": 4, "index": 2, "test": 1}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.photos.download import DownloadError, NotOnServer, fetch, fetch_text, md5_of
-from landmark_dag.photos.settings import DownloadSettings
+from landmark_dag.settings.photos import DownloadSettings
 from tests.photos.bucket import HURRY, BucketServer, Fault, serving
 
 CONTENT = np.random.default_rng(5).bytes(300_000)

@@ -16,8 +16,8 @@ from landmark_dag.photos.download import WRITTEN_AT_ONCE, DownloadError
 from landmark_dag.photos.gldv2 import Gldv2Source
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.reading import decode_photo, read_bytes
-from landmark_dag.photos.settings import Gldv2Settings
 from landmark_dag.photos.source import SPLITS
+from landmark_dag.settings.photos import Gldv2Settings
 from tests.photos.bucket import (
     BucketServer,
     Fault,

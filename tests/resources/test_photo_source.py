@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from landmark_dag.settings import HomeSettings, write_home_settings
+from landmark_dag.settings.home import HomeSettings, write_home_settings
 from resources.photo_source import PhotoSourceResource
 
 

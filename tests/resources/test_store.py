@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.embeddings import Embeddings, write_embeddings
-from landmark_dag.tables import LABELS, write_table
+from landmark_dag.storage.embeddings import Embeddings, write_embeddings
+from landmark_dag.storage.tables import LABELS, write_table
 from resources.store import Store, digest
 
 LABEL = pl.DataFrame({"image_id": ["a"], "landmark_id": [7], "landmark": ["tower"]})

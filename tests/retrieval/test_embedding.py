@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.resizing import decoded, resized
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_by_ensemble, embed_photos
-from landmark_dag.retrieval.settings import EmbeddingSettings, EnsembleSettings
+from landmark_dag.settings.retrieval import EmbeddingSettings, EnsembleSettings
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.artifact import Model, bootstrap_model
-from landmark_dag.training.preprocessing import decoded, resized
-from landmark_dag.training.settings import NetworkSettings
 from tests.training.photo_sets import write_photo_set
 
 SETTINGS = EmbeddingSettings(square_size=96, long_side=128, smallest_side=64, batch_size=4)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.votes import vote, votes_from_neighbours, votes_of
-from landmark_dag.tables import VOTERS, VOTES
+from landmark_dag.storage.tables import TRAIN_NEIGHBOURS, VOTES
 from tests.retrieval import oracles
 
 similarities = st.sampled_from([-0.5, 0.0, 0.1, 0.2, 0.25, 0.3, 0.5, 0.75, 1.0])
@@ -83,8 +83,10 @@ def test_k_under_one_is_refused() -> None:
         votes_from_neighbours(frame, pl.DataFrame({"image_id": ["t1"], "landmark_id": [4]}), 0)
 
 
-def test_voters_that_were_not_stored_are_asked_for() -> None:
-    voters = pl.DataFrame([("q", 1, "t1", 4, 0.5), ("q", 2, "t2", 4, 0.5)], schema=VOTERS.schema, orient="row")
-    assert votes_of(voters, 3, train_photos=2)["confidence"].to_list() == [np.float32(1) / np.float32(3)]
+def test_train_neighbours_that_were_not_stored_are_asked_for() -> None:
+    train_neighbours = pl.DataFrame(
+        [("q", 1, "t1", 4, 0.5), ("q", 2, "t2", 4, 0.5)], schema=TRAIN_NEIGHBOURS.schema, orient="row"
+    )
+    assert votes_of(train_neighbours, 3, train_photos=2)["confidence"].to_list() == [np.float32(1) / np.float32(3)]
     with pytest.raises(InputError, match="3 train photos shall vote but 2 are stored"):
-        votes_of(voters, 3, train_photos=9)
+        votes_of(train_neighbours, 3, train_photos=9)

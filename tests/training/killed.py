@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from landmark_dag.training.job import TrainingJob
+from landmark_dag.training.job_spec import TrainingJobSpec
 from landmark_dag.training.loop import Loop
 from landmark_dag.training.train import train
 
@@ -28,7 +28,7 @@ def in_process(function: Callable[..., Any], *arguments: Any) -> int | None:
     return process.exitcode
 
 
-def train_until_step(job: TrainingJob, step: int) -> None:
+def train_until_step(job: TrainingJobSpec, step: int) -> None:
     """Train, and die when `step` steps are done but nothing came of the last one yet."""
     torch.set_num_threads(1)
     finish = Loop._end_step
@@ -42,7 +42,7 @@ def train_until_step(job: TrainingJob, step: int) -> None:
     train(job, job.device)
 
 
-def train_until_writing(job: TrainingJob, checkpoints: int) -> None:
+def train_until_writing(job: TrainingJobSpec, checkpoints: int) -> None:
     """Train, and die in the middle of writing the checkpoint after `checkpoints` whole ones."""
     torch.set_num_threads(1)
     save, whole = torch.save, 0

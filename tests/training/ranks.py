@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training import network as network_module
 from landmark_dag.training.distributed import Ranks, joined
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.history import Curve
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 
 Told = list[dict[str, Any]]
 """One for each rank: losses of every batch, history, and the network's state."""

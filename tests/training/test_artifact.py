@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from landmark_dag import files
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings
+from landmark_dag.storage import files
 from landmark_dag.training.artifact import bootstrap_model, load_model, read_history, save_model
 from landmark_dag.training.network import build_network
-from landmark_dag.training.settings import NetworkSettings
 
 SETTINGS = NetworkSettings(backbone="test_resnet", embedding_dim=8, gem_power=2.0)
 

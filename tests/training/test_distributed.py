@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.distributed import SINGLE, Ranks, SynchronisedBatchNorm
 from landmark_dag.training.fit import LabelledPhotos
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 from tests.training.photo_sets import write_labelled_photos
 from tests.training.ranks import Told, fit_and_tell, run_ranks, told_by
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.photos.resizing import decoded, photo_sizes, resized, size_for
 from landmark_dag.photos.source import PhotoLocation
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.history import History
 from landmark_dag.training.losses import Classifier
 from landmark_dag.training.network import EmbeddingNetwork, build_network
-from landmark_dag.training.preprocessing import decoded, photo_sizes, resized, size_for
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
 from tests.training.photo_sets import write_labelled_photos
 
 NETWORK = NetworkSettings(backbone="test_resnet", embedding_dim=8, normalise_pooled=True)

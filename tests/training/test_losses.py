@@ -13,8 +13,8 @@ from pytorch_metric_learning import losses as library
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import TrainingSettings
 from landmark_dag.training.losses import Classifier, adacos_scale, arcface_logits, cosface_logits, dynamic_margins
-from landmark_dag.training.settings import TrainingSettings
 
 DIMENSIONS, CLASSES = 8, 5
 ARCFACE = TrainingSettings(scale=16.0, margin=0.4)

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.network import EmbeddingNetwork, GeM, build_network
-from landmark_dag.training.settings import NetworkSettings
 
 TINY = NetworkSettings(backbone="test_resnet", embedding_dim=16)
 

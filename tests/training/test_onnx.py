@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training import onnx
 from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.network import build_network
 from landmark_dag.training.onnx import INPUT, MODEL_KEY, OUTPUT, export_onnx
-from landmark_dag.training.settings import NetworkSettings
 
 
 @pytest.mark.parametrize(

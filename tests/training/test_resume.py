@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training import checkpoint as checkpoint_module
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.fit import LabelledPhotos
 from landmark_dag.training.history import History
-from landmark_dag.training.job import TrainingJob
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings
+from landmark_dag.training.job_spec import TrainingJobSpec
 from landmark_dag.training.train import train
 from tests.training.killed import in_process, train_until_step, train_until_writing
 from tests.training.photo_sets import write_labelled_photos
@@ -46,10 +46,10 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> LabelledPhotos:
     return write_labelled_photos(tmp_path_factory.mktemp("photos"), landmarks=4, photos=5)
 
 
-def job_of(folder: Path, photos: LabelledPhotos, training: TrainingSettings, **others: Any) -> TrainingJob:
+def job_of(folder: Path, photos: LabelledPhotos, training: TrainingSettings, **others: Any) -> TrainingJobSpec:
     network = NetworkSettings(backbone="test_resnet", embedding_dim=8, dropout=0.2)
     landmarks = {class_id: 100 + class_id for class_id in range(4)}
-    return TrainingJob(
+    return TrainingJobSpec(
         folder / "model", folder / "model.checkpoint", network, training, "cpu", photos, landmarks, **others
     )
 

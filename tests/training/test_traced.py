@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.artifact import Model, bootstrap_model
-from landmark_dag.training.settings import NetworkSettings
 from landmark_dag.training.traced import read_traced, traced_path, write_traced
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.tables import CLEANED_DATASET
-from landmark_dag.training.settings import NetworkSettings, TrainingSettings, TuningSettings
+from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
+from landmark_dag.storage.tables import CLEANED_DATASET
 from landmark_dag.training.tuning import distractors, grid, hold_out, random_trials, settings_of
 
 CHOICES = {"margin": [0.2, 0.3], "loss": ["arcface", "cosface"], "batch_norm": [True, False]}

@@ -1,0 +1,41 @@
+"""Which code of the project a machine runs, so that a cluster of two different ones is found out."""
+
+import functools
+import hashlib
+import os
+import socket
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from landmark_dag.errors import InputError
+
+CODE_VARIABLE = "LANDMARK_CODE"
+"""Environment variable by which who launches a step on another machine tells the code that it runs itself."""
+
+_ROOT = Path(__file__).parents[2]
+_PACKAGES = ("landmark_dag", "assets", "resources")
+
+
+@functools.cache
+def code_version_here() -> str:
+    """Return the release and a hash over the Python files of the project as this process can import them."""
+    digest = hashlib.blake2b(digest_size=6)
+    for package in _PACKAGES:
+        for path in sorted((_ROOT / package).rglob("*.py")):
+            digest.update(f"{path.relative_to(_ROOT).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    try:
+        release = version("landmark-dag")
+    except PackageNotFoundError:
+        release = "not installed"
+    return f"{release} ({digest.hexdigest()})"
+
+
+def check_same_code_version() -> None:
+    """Raise InputError, naming both, when this step runs other code than the run that launched it."""
+    launched = os.environ.get(CODE_VARIABLE)
+    if launched and launched != code_version_here():
+        raise InputError(
+            f"The run was launched by code {launched}, and the machine {socket.gethostname()} runs "
+            f"{code_version_here()} in {_ROOT}; install the same release on every machine of the cluster, "
+            "then run again."
+        )

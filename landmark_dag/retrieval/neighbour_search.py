@@ -1,0 +1,200 @@
+"""From embeddings to tables: the kNN graph of queries, and the train photos that vote for a photo."""
+
+import itertools
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from landmark_dag.errors import InputError
+from landmark_dag.retrieval.knn.approximate import ApproximateIndex
+from landmark_dag.retrieval.knn.exact import ExactIndex
+from landmark_dag.retrieval.knn.shortlist import Vectors
+from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
+from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
+from landmark_dag.storage.embeddings import Embeddings, check_same_model, concatenate
+from landmark_dag.storage.tables import NEIGHBOURS, TRAIN_NEIGHBOURS
+
+
+class NeighbourSearch:
+    """Index photos made ready to be searched, as the settings say, for one table of queries after another."""
+
+    def __init__(self, index: Embeddings, settings: NeighbourSettings, device: str = "cpu") -> None:
+        """Sort the index photos by id, augment them or build an approximate index where the settings ask for it.
+
+        Raises InputError when the index photos are too few for an approximate index.
+        """
+        index = _by_id(index)
+        self._settings = settings
+        self._device = device
+        vectors = index.vectors
+        if settings.expansion in ("index", "both"):
+            itself = np.arange(len(vectors), dtype=np.int32)
+            similarity, positions = self._exact(vectors).nearest(vectors, settings.expanded_by, itself)
+            vectors = database_augmentation(vectors, positions, similarity, settings.alpha).astype(np.float16)
+        self._index = Embeddings(index.image_ids, vectors, index.model)
+        self._searched = self._exact(vectors)
+        approximate = None if settings.search == "exact" else ApproximateIndex(vectors, settings.search)
+        self._approximate = approximate
+
+    def __len__(self) -> int:
+        """Return the number of index photos."""
+        return len(self._index.image_ids)
+
+    def table(self, queries: Embeddings) -> pl.DataFrame:
+        """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
+
+        Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
+        query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
+        list is as long as there are. Similarities are those of the vectors searched: with expansion, the expanded
+        ones. Raises InputError for embeddings of another model, and for no index photos at all.
+        """
+        check_same_model(queries, self._index)
+        queries = _by_id(queries)
+        similarity, positions = self._found(self._expanded(queries.vectors))
+        found = positions >= 0
+        lengths = found.sum(axis=1)
+        frame = pl.DataFrame(
+            {
+                "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(
+                    np.repeat(np.arange(len(lengths)), lengths)
+                ),
+                "rank": np.broadcast_to(np.arange(1, positions.shape[1] + 1), positions.shape)[found],
+                "index_id": pl.Series(self._index.image_ids, dtype=pl.String).gather(positions[found]),
+                "similarity": similarity[found],
+            }
+        )
+        return NEIGHBOURS.conform(frame, "the kNN graph")
+
+    def recall(self, queries: Embeddings) -> float:
+        """Return the share, 0 to 1, of the exact neighbours of `queries` that the search finds."""
+        vectors = self._expanded(queries.vectors)
+        _, exact = self._searched.nearest(vectors, self._settings.neighbours)
+        _, found = self._found(vectors)
+        hits = [np.isin(wanted, row).sum() for wanted, row in zip(exact, found, strict=True)]
+        return float(np.sum(hits) / max(exact.size, 1))
+
+    def _expanded(self, queries: Vectors) -> Vectors:
+        """Return `queries`, expanded where the settings ask for it."""
+        settings = self._settings
+        if settings.expansion not in ("queries", "both"):
+            return queries
+        similarity, positions = self._searched.nearest(queries, settings.expanded_by)
+        count = settings.expanded_by
+        expanded = alpha_query_expansion(queries, self._index.vectors, positions, similarity, settings.alpha, count)
+        return expanded.astype(np.float16)
+
+    def _found(self, queries: Vectors) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+        settings = self._settings
+        if self._approximate:
+            return self._approximate.nearest(queries, settings.neighbours, settings.effort)
+        return self._searched.nearest(queries, settings.neighbours)
+
+    def _exact(self, vectors: Vectors) -> ExactIndex:
+        return ExactIndex(vectors, device=self._device, backend=self._settings.backend)
+
+
+def neighbour_table(
+    queries: Embeddings, index: Embeddings, settings: NeighbourSettings, device: str = "cpu"
+) -> pl.DataFrame:
+    """Return what `NeighbourSearch.table` does, for one table of queries."""
+    return NeighbourSearch(index, settings, device).table(queries)
+
+
+class TrainNeighbourSearch:
+    """The train photos of the cleaned dataset made ready to vote, for one table of photos after another."""
+
+    def __init__(
+        self, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
+    ) -> None:
+        """Sort the photos of `cleaned` (tables.CLEANED_DATASET) by id and take their vectors from `train`.
+
+        Raises InputError for a cleaned photo without embedding, and when no train photo is left to vote.
+        """
+        if cleaned.is_empty():
+            raise InputError(
+                "No train photo is left to vote: the cleaned dataset is empty; loosen min_inliers or min_verified."
+            )
+        self._settings = settings
+        known = pl.DataFrame({"image_id": train.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
+        train_neighbours = (
+            cleaned.select("image_id", "landmark_id").join(known, on="image_id", how="left").sort("image_id")
+        )
+        missing = train_neighbours.filter(pl.col("row").is_null())
+        if len(missing):
+            raise InputError(
+                f"Photo {missing['image_id'][0]} of the cleaned dataset has no embedding; embed all train photos."
+            )
+        rows = train_neighbours["row"].to_numpy()
+        in_place = np.array_equal(rows, np.arange(len(train.image_ids)))
+        vectors = train.vectors if in_place else train.vectors[rows]
+        self._train = Embeddings([train.image_ids[row] for row in rows], vectors, train.model)
+        self._searched = ExactIndex(vectors, device=device)
+        self._train_neighbours = train_neighbours.select("image_id", "landmark_id")
+
+    def table(self, photos: Embeddings) -> pl.DataFrame:
+        """Return the nearest train photos (tables.TRAIN_NEIGHBOURS, by image id, then rank) of each of `photos`.
+
+        Ties of similarity go by train id ascending. With fewer than `settings.count` train photos a photo has all.
+        Raises InputError for embeddings of another model.
+        """
+        check_same_model(photos, self._train)
+        photos = _by_id(photos)
+        similarity, positions = self._searched.nearest(photos.vectors, self._settings.count)
+        count, length = positions.shape
+        frame = pl.DataFrame(
+            {
+                "image_id": pl.Series(photos.image_ids, dtype=pl.String).gather(np.repeat(np.arange(count), length)),
+                "rank": np.tile(np.arange(1, length + 1), count),
+                "train_id": self._train_neighbours["image_id"].gather(positions.ravel()),
+                "landmark_id": self._train_neighbours["landmark_id"].gather(positions.ravel()),
+                "similarity": similarity.ravel(),
+            }
+        )
+        return TRAIN_NEIGHBOURS.conform(frame, "the voters")
+
+
+def voter_table(
+    photos: Embeddings, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
+) -> pl.DataFrame:
+    """Return what `TrainNeighbourSearch.table` does, for one table of photos."""
+    return TrainNeighbourSearch(train, cleaned, settings, device).table(photos)
+
+
+def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, str]) -> list[str]:
+    """Return the index shards whose neighbours a stored graph holds; none when the graph cannot be grown.
+
+    `notes` are the graph's `growth_notes`; `origin` and `versions` are what they would be now. A graph of other queries
+    or settings, or of an index shard that changed or went, is made anew.
+    """
+    merged: dict[str, str] = json.loads(notes.get("merged", "{}"))
+    unchanged = all(versions.get(shard) == version for shard, version in merged.items())
+    return list(merged) if unchanged and notes.get("origin") == origin else []
+
+
+def growth_notes(origin: str, versions: Mapping[str, str]) -> dict[str, str]:
+    """Return what a stored graph must tell to be grown: of which queries, settings and index shards it is."""
+    return {"origin": origin, "merged": json.dumps(dict(versions))}
+
+
+def grown_graph(former: pl.DataFrame, search: NeighbourSearch, queries: Embeddings, count: int) -> pl.DataFrame:
+    """Return the `count` nearest of each query (tables.NEIGHBOURS) among index photos old and new.
+
+    `former` holds the `count` nearest of the old ones, `search` the new ones, none of which is old. The result is, row
+    for row, the graph of all of them together.
+    """
+    if not len(search):
+        return former
+    both = pl.concat([former, search.table(queries)])
+    both = both.sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
+    rank = pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("query_id").alias("rank")
+    return NEIGHBOURS.conform(both.with_columns(rank).filter(pl.col("rank") <= count), "the kNN graph")
+
+
+def _by_id(embeddings: Embeddings) -> Embeddings:
+    """Return `embeddings` sorted by image id: themselves, where they are already."""
+    if all(before < after for before, after in itertools.pairwise(embeddings.image_ids)):
+        return embeddings
+    return concatenate([embeddings])

@@ -1,0 +1,44 @@
+"""Settings of the cleaning stage; importing them loads nothing heavy."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from landmark_dag.errors import InputError
+
+
+@dataclass(frozen=True)
+class CandidateSettings:
+    """Which pairs of photos are verified."""
+
+    neighbours: Annotated[int, "nearest photos of the same landmark taken for each photo"] = 100
+    among_nearest: Annotated[
+        int, "if not 0, only photos among a photo's so many nearest of all landmarks (paper: 1000)"
+    ] = 0
+
+    def __post_init__(self) -> None:
+        """Refuse a number of neighbours that leaves no pair."""
+        if self.neighbours < 1 or self.among_nearest < 0:
+            raise InputError(
+                f"No pairs can be picked with neighbours {self.neighbours} and among_nearest {self.among_nearest}; "
+                "give at least 1 neighbour, and 0 or more for among_nearest."
+            )
+
+
+@dataclass(frozen=True)
+class KeepRule:
+    """Which train photos stay (paper, section 3.1: 30 inliers, 3 photos)."""
+
+    min_inliers: Annotated[int, "inliers from which two photos count as verified"] = 30
+    min_verified: Annotated[int, "verified photos of the same landmark that a photo needs"] = 3
+    min_photos: Annotated[int, "photos that a landmark needs to stay"] = 2
+
+
+SMALL_FOLDER_RULE = KeepRule(min_inliers=7, min_verified=1)
+"""The rule for folders of tens of photos a landmark, where few photos share a viewpoint with three others.
+
+Seven is the fewest inliers that chance does not give. Of 250 matches between unrelated photos of 480 x 360
+pixels, one lies within 8 pixels of a given map with probability 1.2e-3, and its keypoint turns within 30 degrees
+and grows within an octave of it with about 1/12. So C(250, k) sets of k matches, spanned by any of their C(k, 3)
+triples, agree by chance 1.2e-3^(k-3) x 12^-k x C(250, k) C(k, 3) times a pair: 0.4 at k = 5, 3e-3 at 6, 2e-5 at
+7. A photo of a wrong label meets up to 100 photos, so it stays by chance less than once in a hundred.
+"""

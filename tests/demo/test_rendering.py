@@ -1,0 +1,257 @@
+import csv
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landmark_dag.errors import InputError
+from landmark_dag.photos.reading import read_photo
+from landmark_dag.demo.camera import Surface, Texture, draw_surface, look_at
+from landmark_dag.demo.plan import MOST_LANDMARKS, PlannedPhoto, landmark_name, plan_photos
+from landmark_dag.demo.rendering import render_photos
+from landmark_dag.settings.demo import RenderingSettings
+
+SMALL = RenderingSettings(
+    landmarks=3, train_photos=30, index_photos=30, query_photos=8, wrong_label_share=0.1, ignored_query_share=0.25
+)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos") / "rendered"
+    render_photos(folder, SMALL)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planned() -> dict[str, PlannedPhoto]:
+    return {photo.image_id: photo for photo in plan_photos(SMALL)}
+
+
+def files_below(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read(path: Path) -> np.ndarray:
+    return read_photo(path, 0, path.stat().st_size)
+
+
+def inliers(first: np.ndarray, second: np.ndarray) -> int:
+    """RootSIFT, mutual nearest neighbours, robust affine map."""
+    described = []
+    for photo in (first, second):
+        keypoints, descriptors = cv2.SIFT_create(1000).detectAndCompute(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), None)
+        points = np.array([keypoint.pt for keypoint in keypoints], np.float32)
+        described.append((points, np.sqrt(descriptors / descriptors.sum(axis=1, keepdims=True))))
+    (from_points, a), (to_points, b) = described
+    similarity = a @ b.T
+    there, back = similarity.argmax(axis=1), similarity.argmax(axis=0)
+    mutual = np.flatnonzero(back[there] == np.arange(len(a)))
+    if len(mutual) < 3:
+        return 0
+    found = cv2.estimateAffine2D(
+        from_points[mutual], to_points[there[mutual]], method=cv2.USAC_MAGSAC, ransacReprojThreshold=8.0
+    )
+    return int(found[1].sum())
+
+
+def test_as_many_photos_as_asked_for_lie_in_the_folders_of_a_set_of_ones_own(root: Path) -> None:
+    assert sorted(path.name for path in root.iterdir()) == [
+        "ground_truth", "index", "query", "train", "train_noise.csv",
+    ]  # fmt: skip
+    assert sorted(path.name for path in (root / "train").iterdir()) == sorted(landmark_name(i) for i in range(3))
+    assert len(list(root.glob("train/*/*.jpg"))) == 30
+    assert len(list(root.glob("index/*.jpg"))) == 30
+    assert len(list(root.glob("query/*.jpg"))) == 8
+
+
+def test_every_photo_has_an_id_of_16_hexadecimal_digits_and_the_long_side_asked_for(root: Path) -> None:
+    for path in root.rglob("*.jpg"):
+        assert len(path.stem) == 16 and set(path.stem) <= set("0123456789abcdef")
+        assert max(read(path).shape[:2]) == SMALL.long_side
+
+
+def test_the_same_settings_give_the_same_bytes(root: Path, tmp_path: Path) -> None:
+    render_photos(tmp_path / "again", SMALL)
+    assert files_below(tmp_path / "again") == files_below(root)
+
+
+def test_another_seed_shares_no_photo(root: Path) -> None:
+    other = plan_photos(RenderingSettings(seed=SMALL.seed + 1, landmarks=3, train_photos=30))
+    assert not {photo.image_id for photo in other} & {path.stem for path in root.rglob("*.jpg")}
+
+
+def test_every_landmark_is_photographed_inside_and_outside_in_train_and_index(planned: dict[str, PlannedPhoto]) -> None:
+    for split in ("train", "index"):
+        views = {(photo.place, photo.view) for photo in planned.values() if photo.split == split}
+        assert {(place, view) for place in range(3) for view in ("day", "interior")} <= views
+
+
+def test_the_noise_table_names_exactly_the_train_photos_that_show_something_else(
+    root: Path, planned: dict[str, PlannedPhoto]
+) -> None:
+    noise = rows_of(root / "train_noise.csv")
+    assert len(noise) == 3
+    for row in noise:
+        assert (root / "train" / row["landmark"] / f"{row['id']}.jpg").exists()
+        shown = planned[row["id"]].place
+        assert shown is None or landmark_name(shown) != row["landmark"]
+    wrong = {row["id"] for row in noise}
+    for path in root.glob("train/*/*.jpg"):
+        place = planned[path.stem].place
+        assert path.stem in wrong or (place is not None and landmark_name(place) == path.parent.name)
+
+
+def test_relevant_are_all_index_photos_of_the_querys_landmark_and_no_distractor(
+    root: Path, planned: dict[str, PlannedPhoto]
+) -> None:
+    solution = {row["id"]: row for row in rows_of(root / "ground_truth" / "retrieval_solution.csv")}
+    assert set(solution) == {path.stem for path in (root / "query").iterdir()}
+    for query_id, row in solution.items():
+        if row["Usage"] == "Ignored":
+            assert row["images"] == "None"
+            continue
+        place = planned[query_id].place
+        expected = {photo.image_id for photo in planned.values() if photo.split == "index" and photo.place == place}
+        assert set(row["images"].split()) == expected and expected
+    assert [row["Usage"] for row in solution.values()].count("Ignored") == 2
+
+
+def test_the_recognition_solution_names_the_folder_of_each_query_or_nothing(
+    root: Path, planned: dict[str, PlannedPhoto]
+) -> None:
+    for row in rows_of(root / "ground_truth" / "recognition_solution.csv"):
+        place = planned[row["id"]].place
+        assert row["landmarks"] == (landmark_name(place) if place is not None and place < 3 else "")
+        assert row["Usage"] in ("Public", "Private")
+
+
+def test_photos_of_one_facade_match_geometrically_and_wrong_labels_do_not(
+    root: Path, planned: dict[str, PlannedPhoto]
+) -> None:
+    right, wrong = [], []
+    for place in range(3):
+        paths = sorted((root / "train" / landmark_name(place)).iterdir())
+        shown = {path: planned[path.stem] for path in paths}
+        facades = [path for path in paths if shown[path].view == "day" and shown[path].place == place][:4]
+        others = [path for path in paths if shown[path].place != place]
+        right += [inliers(read(a), read(b)) for a, b in combinations(facades, 2)]
+        wrong += [inliers(read(a), read(b)) for a in facades for b in others]
+    assert np.median(right) >= 30
+    assert np.mean(np.array(right) >= 15) >= 0.7
+    assert np.median(wrong) < 10 and max(wrong) < 30
+
+
+def test_inside_and_outside_of_a_landmark_do_not_match(root: Path, planned: dict[str, PlannedPhoto]) -> None:
+    for place in range(3):
+        folder = root / "train" / landmark_name(place)
+        of_view = {
+            view: [path for path in sorted(folder.iterdir()) if planned[path.stem].view == view]
+            for view in ("day", "interior")
+        }
+        assert max(inliers(read(a), read(b)) for a in of_view["day"][:2] for b in of_view["interior"][:2]) < 30
+
+
+def test_progress_counts_up_to_all_photos(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    few = RenderingSettings(landmarks=1, train_photos=2, index_photos=2, query_photos=1, long_side=64)
+    render_photos(tmp_path / "few", few, lambda done, total: told.append((done, total)))
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (RenderingSettings(landmarks=0), "landmarks"),
+        (RenderingSettings(landmarks=MOST_LANDMARKS + 1), "landmarks"),
+        (RenderingSettings(query_photos=3), "query_photos"),
+        (RenderingSettings(night_share=1.5), "night_share"),
+        (RenderingSettings(long_side=10), "long_side"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_refused_by_name(
+    tmp_path: Path, settings: RenderingSettings, told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        render_photos(tmp_path / "photos", settings)
+    assert not (tmp_path / "photos").exists()
+
+
+def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep")
+    with pytest.raises(InputError, match="not an empty folder"):
+        render_photos(tmp_path, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_every_landmark_has_a_name_of_its_own() -> None:
+    assert len({landmark_name(place) for place in range(MOST_LANDMARKS)}) == MOST_LANDMARKS
+
+
+@given(st.integers(1, 20), st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.integers(0, 1000))
+def test_a_plan_has_the_counts_asked_for_and_distinct_ids(
+    landmarks: int, more_index: int, more_queries: int, share: float, seed: int
+) -> None:
+    settings = RenderingSettings(
+        landmarks=landmarks, train_photos=2 * landmarks, index_photos=landmarks + more_index,
+        query_photos=landmarks + more_queries, distractor_share=share, ignored_query_share=share, seed=seed,
+    )  # fmt: skip
+    plan = plan_photos(settings)
+    assert [sum(photo.split == split for photo in plan) for split in ("train", "index", "query")] == [
+        settings.train_photos, settings.index_photos, settings.query_photos,
+    ]  # fmt: skip
+    assert len({photo.image_id for photo in plan}) == len(plan)
+    assert {photo.place for photo in plan if photo.split == "index"} >= set(range(landmarks))
+
+
+def spotted(x: int, y: int) -> Texture:
+    """A black texture with one white square of 5 pixels about (x, y)."""
+    picture = np.zeros((100, 160, 4), np.uint8)
+    picture[:, :, 3] = 255
+    picture[y - 2 : y + 3, x - 2 : x + 3] = 255
+    return Texture(picture, picture)
+
+
+@given(st.integers(10, 150), st.integers(10, 90), st.floats(-0.8, 0.8), st.floats(12, 20), st.floats(-0.2, 0.2))
+def test_a_point_of_a_texture_is_drawn_where_the_camera_projects_it(
+    x: int, y: int, yaw: float, distance: float, roll: float
+) -> None:
+    surface = Surface(spotted(x, y), np.array([-8.0, 10, 0]), np.array([16.0, 0, 0]), np.array([0, -10.0, 0]))
+    eye = np.array([distance * np.sin(yaw), 3.0, -distance * np.cos(yaw)])
+    camera = look_at(eye, np.array([0, 5.0, 0]), roll, 300, 400, 300)
+    canvas = np.zeros((300, 400, 3), np.float32)
+    draw_surface(canvas, surface, camera, night=False)
+    point = surface.corner + surface.right * (x + 0.5) / 160 + surface.down * (y + 0.5) / 100
+    expected, _ = camera.project(point[None])
+    if not (8 < expected[0, 0] < 392 and 8 < expected[0, 1] < 292):
+        return
+    rows, columns = np.nonzero(canvas[:, :, 0] > 100)
+    weights = canvas[rows, columns, 0]
+    drawn = np.array([np.average(columns, weights=weights), np.average(rows, weights=weights)])
+    assert np.abs(drawn + 0.5 - expected[0]).max() < 1.0
+
+
+def test_a_one_sided_surface_is_not_seen_from_behind() -> None:
+    surface = Surface(spotted(80, 50), np.array([-8.0, 10, 0]), np.array([16.0, 0, 0]), np.array([0, -10.0, 0]))
+    camera = look_at(np.array([0, 5.0, 12.0]), np.array([0, 5.0, 0]), 0.0, 300, 400, 300)
+    canvas = np.full((300, 400, 3), 7, np.float32)
+    draw_surface(canvas, surface, camera, night=False)
+    assert (canvas == 7).all()
+
+
+def test_what_lies_behind_the_camera_is_not_drawn() -> None:
+    ground = Surface(spotted(80, 50), np.array([-50.0, 0, 50]), np.array([100.0, 0, 0]), np.array([0, 0, -100.0]))
+    camera = look_at(np.array([0, 2.0, 0]), np.array([0, 2.0, 10]), 0.0, 300, 400, 300)
+    canvas = np.full((300, 400, 3), 200, np.float32)
+    draw_surface(canvas, ground, camera, night=False)
+    assert (canvas[:149] == 200).all()
+    assert (canvas[170:] < 200).any()
