@@ -107,8 +107,8 @@ _COMPARISON = [
     every("query/embeddings", "query"),
     every("index/embeddings", "index"),
     every("knn_graph", "query"),
-    every("query/voters", "query"),
-    every("index/voters", "index"),
+    every("query/train_neighbours", "query"),
+    every("index/train_neighbours", "index"),
 ]
 
 
@@ -139,8 +139,8 @@ def reranking_comparison(
         photos = science.Photos(
             store.read_embeddings("query/embeddings", queries),
             store.read_embeddings("index/embeddings", index),
-            store.read_shards("query/voters", TRAIN_NEIGHBOURS, queries),
-            store.read_shards("index/voters", TRAIN_NEIGHBOURS, index),
+            store.read_shards("query/train_neighbours", TRAIN_NEIGHBOURS, queries),
+            store.read_shards("index/train_neighbours", TRAIN_NEIGHBOURS, index),
             read_retrieval_ground_truth(solution),
         )
         compared = science.reranking_comparison(photos, settings, accelerator.torch_device())
@@ -159,7 +159,7 @@ def reranking_comparison(
     )
 
 
-_RECOGNITION = [every("query/voters", "query")]
+_RECOGNITION = [every("query/train_neighbours", "query")]
 _VERIFIED_RECOGNITION = [*_RECOGNITION, every("query/photos", "query"), every("train/local_features", "train")]
 
 
@@ -175,7 +175,7 @@ def recognition(
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         queries = every_shard(context, "query")
-        train_neighbours = store.read_shards("query/voters", TRAIN_NEIGHBOURS, queries)
+        train_neighbours = store.read_shards("query/train_neighbours", TRAIN_NEIGHBOURS, queries)
         inliers = None
         if scoring.verified:
             from landmark_dag.matching.local_features import JoinedFeatures, extract_shard, read_local_features

@@ -202,7 +202,7 @@ def _train_neighbours(split: str) -> dg.AssetsDefinition:
     inputs = [same(f"{split}/embeddings"), every("train/embeddings", "train"), Upstream("cleaned_dataset")]
 
     @dg.asset(
-        key=[split, "voters"],
+        key=[split, "train_neighbours"],
         deps=deps(inputs),
         group_name="ranking",
         kinds={"parquet"},
@@ -240,7 +240,7 @@ index_train_neighbours, query_train_neighbours = _train_neighbours("index"), _tr
 
 
 def _votes(split: str) -> dg.AssetsDefinition:
-    inputs = [same(f"{split}/voters"), Upstream("cleaned_dataset")]
+    inputs = [same(f"{split}/train_neighbours"), Upstream("cleaned_dataset")]
 
     @dg.asset(
         key=[split, "votes"],
@@ -261,7 +261,9 @@ def _votes(split: str) -> dg.AssetsDefinition:
             return store.read("cleaned_dataset", CLEANED_DATASET).height
 
         def compute(shard: str, path: Path, version: str) -> Metadata:
-            table = votes_of(store.read(f"{split}/voters", TRAIN_NEIGHBOURS, shard), settings.k, train_photos())
+            table = votes_of(
+                store.read(f"{split}/train_neighbours", TRAIN_NEIGHBOURS, shard), settings.k, train_photos()
+            )
             write_table(path, VOTES, table, version)
             return {"dagster/row_count": table.height, "mean confidence": table["confidence"].mean()}
 
@@ -301,7 +303,11 @@ def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
 
 
 _BY_VOTES = [same("sorted_ranking"), same("query/votes"), every("index/votes", "index")]
-_BY_TRAIN_NEIGHBOURS = [same("sorted_ranking"), same("query/voters"), every("index/voters", "index")]
+_BY_TRAIN_NEIGHBOURS = [
+    same("sorted_ranking"),
+    same("query/train_neighbours"),
+    every("index/train_neighbours", "index"),
+]
 
 
 @dg.asset(
@@ -324,7 +330,9 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
     def votes(split: str, shards: list[str]) -> Any:
         if by_votes:
             return store.read_shards(f"{split}/votes", VOTES, shards).sort("image_id")
-        return method_votes(settings.method, store.read_shards(f"{split}/voters", TRAIN_NEIGHBOURS, shards), soft)
+        return method_votes(
+            settings.method, store.read_shards(f"{split}/train_neighbours", TRAIN_NEIGHBOURS, shards), soft
+        )
 
     @functools.cache
     def index_votes() -> Any:

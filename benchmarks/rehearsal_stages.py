@@ -28,19 +28,19 @@ class Stage:
 
 def _train_neighbours(split: str) -> Stage:
     reads = f"{split}/embeddings", "train/embeddings", "cleaned_dataset"
-    return Stage(f"{split}/voters", split, reads, (split, "train"))
+    return Stage(f"{split}/train_neighbours", split, reads, (split, "train"))
 
 
 STAGES = (
     _train_neighbours("query"),
-    Stage("query/votes", "query", ("query/voters", "cleaned_dataset")),
+    Stage("query/votes", "query", ("query/train_neighbours", "cleaned_dataset")),
     Stage("knn_graph", "query", ("query/embeddings", "index/embeddings"), ("query", "index")),
     _train_neighbours("index"),
-    Stage("index/votes", "index", ("index/voters", "cleaned_dataset")),
+    Stage("index/votes", "index", ("index/train_neighbours", "cleaned_dataset")),
     Stage("sorted_ranking", "query", ("knn_graph", "query/votes", "index/votes")),
     Stage("inserted_ranking", "query", ("sorted_ranking", "query/votes", "index/votes")),
     Stage("retrieval_metrics", "", ("knn_graph", "sorted_ranking", "inserted_ranking")),
-    Stage("recognition", "", ("query/voters",)),
+    Stage("recognition", "", ("query/train_neighbours",)),
     Stage("recognition_metrics", "", ("recognition", "train/labels")),
     Stage("submission", "", ("inserted_ranking", "recognition", "train/labels")),
 )

@@ -33,21 +33,21 @@ GRAPH = {
     "index/embeddings": ("embeddings", ["index/photos", "trained_model"]),
     "query/embeddings": ("embeddings", ["query/photos", "trained_model"]),
     "knn_graph": ("ranking", ["index/embeddings", "query/embeddings"]),
-    "index/voters": ("ranking", ["cleaned_dataset", "index/embeddings", "train/embeddings"]),
-    "query/voters": ("ranking", ["cleaned_dataset", "query/embeddings", "train/embeddings"]),
-    "index/votes": ("ranking", ["cleaned_dataset", "index/voters"]),
-    "query/votes": ("ranking", ["cleaned_dataset", "query/voters"]),
+    "index/train_neighbours": ("ranking", ["cleaned_dataset", "index/embeddings", "train/embeddings"]),
+    "query/train_neighbours": ("ranking", ["cleaned_dataset", "query/embeddings", "train/embeddings"]),
+    "index/votes": ("ranking", ["cleaned_dataset", "index/train_neighbours"]),
+    "query/votes": ("ranking", ["cleaned_dataset", "query/train_neighbours"]),
     "sorted_ranking": ("ranking", ["index/votes", "knn_graph", "query/votes"]),
     "inserted_ranking": (
         "ranking",
-        ["index/voters", "index/votes", "query/voters", "query/votes", "sorted_ranking"],
+        ["index/train_neighbours", "index/votes", "query/train_neighbours", "query/votes", "sorted_ranking"],
     ),
     "retrieval_metrics": ("evaluation", ["inserted_ranking", "knn_graph", "sorted_ranking"]),
     "reranking_comparison": (
         "evaluation",
-        ["index/embeddings", "index/voters", "knn_graph", "query/embeddings", "query/voters"],
+        ["index/embeddings", "index/train_neighbours", "knn_graph", "query/embeddings", "query/train_neighbours"],
     ),
-    "recognition": ("evaluation", ["query/photos", "query/voters", "train/local_features"]),
+    "recognition": ("evaluation", ["query/photos", "query/train_neighbours", "train/local_features"]),
     "recognition_metrics": ("evaluation", ["recognition", "train/labels"]),
     "submission": ("evaluation", ["inserted_ranking", "recognition", "retrieval_metrics", "train/labels"]),
     "gallery": (
@@ -140,8 +140,8 @@ def test_work_on_the_accelerator_takes_a_slot_of_the_gpu_pool() -> None:
         "index/embeddings",
         "query/embeddings",
         "knn_graph",
-        "index/voters",
-        "query/voters",
+        "index/train_neighbours",
+        "query/train_neighbours",
         "reranking_comparison",
         "recognition",
     }
@@ -164,7 +164,7 @@ def test_the_three_packages_are_those_of_this_repository() -> None:
 def test_the_instance_settings_load_with_telemetry_off_and_one_gpu_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "dagster.yaml").write_text((ROOT / "landmark_dag" / "dagster.yaml").read_text())
+    (tmp_path / "dagster.yaml").write_text((ROOT / "landmark_dag/orchestration/dagster.yaml").read_text())
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     with dg.DagsterInstance.get() as instance:
         assert not instance.telemetry_enabled

@@ -153,7 +153,7 @@ class TrainNeighbourSearch:
                 "similarity": similarity.ravel(),
             }
         )
-        return TRAIN_NEIGHBOURS.conform(frame, "the voters")
+        return TRAIN_NEIGHBOURS.conform(frame, "the nearest train photos")
 
 
 def voter_table(

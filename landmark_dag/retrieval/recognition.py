@@ -20,7 +20,7 @@ def recognised(
 ) -> pl.DataFrame:
     """Return each query's landmark and score, as confidence (tables.VOTES, by image id), from its nearest train photos.
 
-    Every voter counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
+    Every train photo counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
     full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
     for more than `distractor_queries` queries is taken for what stands in many photos and is asked for in none: its
     score becomes minus the number of these queries, below all others. (Ozaki and Yokoo, arXiv 1906.04087, section

@@ -78,7 +78,7 @@ def nearest_train_neighbours(
     """Return photos by id, with similarity float32 and landmark int64 of their k nearest train photos, (m, k).
 
     `train_neighbours` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has
-    fewer, similarity 0 for its nearest voter's landmark stands in: no sum changes. Raises InputError for k < 1.
+    fewer, similarity 0 for the nearest landmark fills the place: no sum changes. Raises InputError for k < 1.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least one train photo must vote.")

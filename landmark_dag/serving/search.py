@@ -46,7 +46,7 @@ class Found:
     index_photos: pl.DataFrame
 
 
-_SHARDED = ("index/embeddings", "train/embeddings", "index/photos", "index/votes", "index/voters")
+_SHARDED = ("index/embeddings", "train/embeddings", "index/photos", "index/votes", "index/train_neighbours")
 """Assets with a file a shard that a search reads."""
 
 
@@ -214,5 +214,5 @@ def _reranked(
     method, soft = profile.insert.method, SoftSettings()
     if method not in TAKES_VOTES:
         votes = method_votes(method, train_neighbours, soft)
-        index_votes = method_votes(method, _shards(home, "index/voters", TRAIN_NEIGHBOURS), soft)
+        index_votes = method_votes(method, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS), soft)
     return reranked(ordered, votes, index_votes, profile.insert, soft)

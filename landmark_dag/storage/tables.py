@@ -194,7 +194,7 @@ NEIGHBOURS = Table(
 )
 
 TRAIN_NEIGHBOURS = Table(
-    "voters",
+    "train_neighbours",
     (
         _image_id,
         Column("rank", pl.Int32(), "place among the photo's nearest train photos, from 1"),

@@ -41,7 +41,7 @@ def store(tmp_path: Path) -> Store:
     write_local_features(store.path("train/local_features", "0000"), features, "1")
     rows = [("q", 1, "t1", 7, 0.5), ("q", 2, "t2", 8, 0.25)]
     write_table(
-        store.path("query/voters", "0000"),
+        store.path("query/train_neighbours", "0000"),
         TRAIN_NEIGHBOURS,
         pl.DataFrame(rows, TRAIN_NEIGHBOURS.schema, orient="row"),
         "1",

@@ -85,14 +85,14 @@ def world(tmp_path: Path) -> Iterator[World]:
         yield World(tmp_path, instance)
 
 
-VOTERS_AND_GRAPH = {"index/voters", "query/voters", "knn_graph"}
-EVERYTHING = VOTERS_AND_GRAPH | {"index/votes", "query/votes", "sorted_ranking", "inserted_ranking"}
+TRAIN_NEIGHBOURS_AND_GRAPH = {"index/train_neighbours", "query/train_neighbours", "knn_graph"}
+EVERYTHING = TRAIN_NEIGHBOURS_AND_GRAPH | {"index/votes", "query/votes", "sorted_ranking", "inserted_ranking"}
 
 
 def test_k_threshold_and_limit_re_do_only_what_depends_on_them(world: World) -> None:
     assert world.run() == EVERYTHING
     votes = {"index__votes": {"k": 5}, "query__votes": {"k": 5}}
-    assert world.run(**votes) == EVERYTHING - VOTERS_AND_GRAPH
+    assert world.run(**votes) == EVERYTHING - TRAIN_NEIGHBOURS_AND_GRAPH
     voted = {"query__votes": {"k": 5}}
     assert world.run(**voted, inserted_ranking={"threshold": 1.2}) == {"inserted_ranking"}
     assert world.run(**voted, inserted_ranking={"threshold": 1.2, "limit": 4}) == {"inserted_ranking"}
@@ -113,7 +113,8 @@ def test_a_soft_variant_is_one_setting_away(world: World) -> None:
     assert world.run(inserted_ranking={"method": "bridged", "soft": {"bridge_bonus": 2.0}}) == {"inserted_ranking"}
     soft = SoftSettings(bridge_bonus=2.0)
     train_neighbours = [
-        read_table(world.store.path(f"{split}/voters", "0000"), TRAIN_NEIGHBOURS) for split in ("query", "index")
+        read_table(world.store.path(f"{split}/train_neighbours", "0000"), TRAIN_NEIGHBOURS)
+        for split in ("query", "index")
     ]
     graph = read_table(world.store.path("knn_graph", "0000"), NEIGHBOURS)
     expected = bridged_ranking(

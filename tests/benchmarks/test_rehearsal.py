@@ -69,7 +69,7 @@ def test_every_stage_is_materialized_and_measured(rehearsed: tuple[Path, list[di
     assert [stage["computed"] for stage in stages] == [2 if stage.split else 1 for stage in STAGES]
     assert all(stage["peak_mb"] > stage["anonymous_mb"] > 50 and stage["of_floor"] > 0 for stage in stages)
     by_name = {stage["stage"]: stage for stage in stages}
-    assert by_name["index/voters"]["operations"] == 2 * 512 * 381 * 790
+    assert by_name["index/train_neighbours"]["operations"] == 2 * 512 * 381 * 790
     assert by_name["submission"]["operations"] == 0 < by_name["submission"]["bytes_there"]
 
 

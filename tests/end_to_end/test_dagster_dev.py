@@ -27,7 +27,7 @@ def new_home(folder: Path) -> Path:
             photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + landmark, number)
     home = folder / "home"
     (home / "dagster").mkdir(parents=True)
-    shutil.copy(ROOT / "landmark_dag" / "dagster.yaml", home / "dagster")
+    shutil.copy(ROOT / "landmark_dag/orchestration/dagster.yaml", home / "dagster")
     write_home_settings(home, HomeSettings(str(folder / "photos"), "demo"))
     return home
 

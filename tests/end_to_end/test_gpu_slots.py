@@ -36,7 +36,7 @@ def test_gpu_assets_run_one_at_a_time_until_the_instance_is_given_a_second_slot(
 ) -> None:
     for folder in ("dagster", "running"):
         (tmp_path / folder).mkdir()
-    shutil.copy(ROOT / "landmark_dag" / "dagster.yaml", tmp_path / "dagster")
+    shutil.copy(ROOT / "landmark_dag/orchestration/dagster.yaml", tmp_path / "dagster")
     location = {"python_file": {"relative_path": str(Path(__file__).with_name("gpu_location.py"))}}
     (tmp_path / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [location]}))
     environment = home_environment(tmp_path)

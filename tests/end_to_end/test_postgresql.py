@@ -35,7 +35,7 @@ def postgresql() -> Iterator[dict[str, str]]:
 
 def test_the_settings_on_postgresql_differ_from_the_others_only_in_the_storage() -> None:
     sqlite, postgresql = (
-        yaml.safe_load((ROOT / "landmark_dag" / name).read_text())
+        yaml.safe_load((ROOT / "landmark_dag/orchestration" / name).read_text())
         for name in ("dagster.yaml", "dagster.postgresql.yaml")
     )
     storage = postgresql.pop("storage")
@@ -62,7 +62,7 @@ def test_a_reindex_runs_through_webserver_and_daemon_on_postgresql(postgresql: d
     home = small_home(tmp_path)
     sort_photos(tmp_path / "photos")
     (home / "dagster").mkdir()
-    shutil.copy(ROOT / "landmark_dag" / "dagster.postgresql.yaml", home / "dagster" / "dagster.yaml")
+    shutil.copy(ROOT / "landmark_dag/orchestration/dagster.postgresql.yaml", home / "dagster" / "dagster.yaml")
     environment = home_environment(home, **postgresql)
     server = Webserver(f"http://127.0.0.1:{free_port()}", tmp_path / "webserver.log")
     port, code_port = server.url.split(":")[-1], str(free_port())

@@ -155,7 +155,7 @@ def test_a_file_of_another_layout_is_refused(tmp_path: Path) -> None:
     batch = pa.record_batch([pa.array(["a"])], names=["image_id"], metadata={b"landmark_dag.format": b"0"})
     with pa.ipc.new_file(str(tmp_path / "old.arrow"), batch.schema) as writer:
         writer.write_batch(batch)
-    with pytest.raises(InputError, match="which makes it anew"):
+    with pytest.raises(InputError, match="which recomputes it"):
         read_local_features(tmp_path / "old.arrow")
 
 

@@ -19,7 +19,7 @@ from landmark_dag.matching.mutual_matches import (
     mutual_matches,
     mutual_matches_batched,
 )
-from tests.cleaning import oracles
+from tests.matching import oracles
 
 descriptor_sets = st.integers(0, 6).flatmap(
     lambda n: st.lists(st.tuples(*[st.integers(-2, 2)] * 3), min_size=n, max_size=n)

@@ -97,7 +97,8 @@ def test_a_step_that_runs_other_code_names_both(monkeypatch: pytest.MonkeyPatch)
 def test_one_changed_line_is_other_code(tmp_path: Path) -> None:
     for package in ("landmark_dag", "assets", "resources"):
         (tmp_path / package).mkdir()
-    for name in ("__init__", "errors", "code_version_here"):
+    (tmp_path / "landmark_dag/orchestration").mkdir()
+    for name in ("__init__", "errors", "orchestration/__init__", "orchestration/code_version"):
         (tmp_path / f"landmark_dag/{name}.py").write_text((ROOT / f"landmark_dag/{name}.py").read_text())
 
     def code() -> str:

@@ -27,7 +27,7 @@ def test_verified_train_neighbours_add_their_inliers_up_to_one() -> None:
     inliers = pl.DataFrame({"image_id": ["q", "q", "p"], "train_id": ["t1", "t2", "t9"], "inliers": [7, 700, 70]})
     found = recognised(frame(), RecognitionSettings(full_inliers=70), inliers)
     assert found.schema == VOTES.schema
-    # q: landmark 7 has 0.5 + 0.1, landmark 8 has 0.25 + 1 + 0.125, over 3; p has no verified voter.
+    # q: landmark 7 has 0.5 + 0.1, landmark 8 has 0.25 + 1 + 0.125, over 3; p has no verified train photo.
     assert found.rows() == [("p", 7, np.float32(0.25 / 3)), ("q", 8, np.float32(1.375 / 3))]
 
 

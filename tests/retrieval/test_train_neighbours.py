@@ -109,7 +109,7 @@ def test_a_bridge_is_as_near_as_the_landmarks_nearest_photos_on_average() -> Non
     found = bridge_confidence(
         train_neighbours_frame(train_neighbours), SoftSettings(bridge_landmarks=3, bridge_bonus=0.5)
     )
-    # Landmark 1: (0.875 + 0.5) / 2; 2: 0.75; 3: (0.5 + 0.25) / 2, its second photo as far as the farthest voter.
+    # Landmark 1: (0.875 + 0.5) / 2; 2: 0.75; 3: (0.5 + 0.25) / 2, its second photo as far as the farthest.
     expected = {2: 1 / 0.25 + 0.5, 1: 1 / 0.3125, 3: 1 / 0.625}
     assert dict(found.select("landmark_id", "confidence").rows()) == pytest.approx(expected)
 

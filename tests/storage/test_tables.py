@@ -50,7 +50,7 @@ def test_a_refused_frame_leaves_the_stored_table(tmp_path: Path) -> None:
 
 def test_a_table_of_another_format_version_is_refused(tmp_path: Path) -> None:
     LABELS.conform(LABEL, "t").write_parquet(tmp_path / "t.parquet", metadata={"landmark_dag.format": "99"})
-    with pytest.raises(InputError, match="format version 99, this release reads 1"):
+    with pytest.raises(InputError, match="format 99, this release reads format 1"):
         read_table(tmp_path / "t.parquet", LABELS)
 
 

@@ -224,7 +224,7 @@ import torch
 from landmark_dag.matching.mutual_matches import integer_steps
 from landmark_dag.retrieval.knn.exact import nearest
 from landmark_dag.retrieval.knn.tiles import _int_mm
-from tests.retrieval.test_knn import unit_vectors
+from tests.retrieval.knn.test_exact import unit_vectors
 
 index, queries = unit_vectors(39 * 512 + 1, 64, 1), unit_vectors(500, 64, 2)
 found, expected = (nearest(queries, index, 50, backend=backend) for backend in ("auto", "torch"))
