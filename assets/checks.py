@@ -21,8 +21,17 @@ from landmark_dag.evaluation.data_checks import (
 )
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.home import active_profile
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, NEIGHBOURS, RANKING, RETRIEVAL_METRICS, VOTES
-from resources.store import Store, digest
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.schemas import (
+    CLEANED_DATASET,
+    LABELS,
+    MANIFEST,
+    NEIGHBOURS,
+    RANKING,
+    RETRIEVAL_METRICS,
+    VOTES,
+)
+from resources.store import Store
 
 _SHOWN = 20
 """Sentences that a check shows at most."""

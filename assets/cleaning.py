@@ -30,8 +30,9 @@ from assets.steps import (
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.settings.home import active_profile
-from landmark_dag.storage.files import fingerprint
-from landmark_dag.storage.tables import (
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import (
     CLEANED_DATASET,
     CLEANING_GRID,
     DESCRIPTOR_WHITENING,
@@ -41,7 +42,6 @@ from landmark_dag.storage.tables import (
     MANIFEST,
     MATCH_CANDIDATES,
     VERIFIED_MATCHES,
-    write_table,
 )
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource

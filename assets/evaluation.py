@@ -21,8 +21,9 @@ from assets.steps import (
     table_metadata,
 )
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import fingerprint
-from landmark_dag.storage.tables import (
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import (
     LABELS,
     MANIFEST,
     NEIGHBOURS,
@@ -33,7 +34,6 @@ from landmark_dag.storage.tables import (
     RETRIEVAL_METRICS,
     TRAIN_NEIGHBOURS,
     VOTES,
-    write_table,
 )
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource

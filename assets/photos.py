@@ -11,7 +11,9 @@ from assets.steps import OWNERS, Metadata, every_shard, materialize_stored, plai
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.storage.tables import LABELS, MANIFEST, UNREADABLE, content_version, write_table
+from landmark_dag.storage.hashing import content_version
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import LABELS, MANIFEST, UNREADABLE
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 

@@ -32,8 +32,9 @@ from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.hashed import hashed_fields
-from landmark_dag.storage.files import folder_fingerprint
-from landmark_dag.storage.tables import (
+from landmark_dag.storage.hashing import digest, folder_fingerprint
+from landmark_dag.storage.parquet_tables import read_notes, read_table, write_table
+from landmark_dag.storage.schemas import (
     CLEANED_DATASET,
     EMBEDDINGS,
     MANIFEST,
@@ -41,12 +42,9 @@ from landmark_dag.storage.tables import (
     RANKING,
     TRAIN_NEIGHBOURS,
     VOTES,
-    read_notes,
-    read_table,
-    write_table,
 )
 from resources.accelerator import Accelerator
-from resources.store import Store, digest
+from resources.store import Store
 
 RECALL_QUERIES = 200
 """Queries of a shard whose exact neighbours are found beside the approximate ones."""

@@ -19,9 +19,10 @@ from landmark_dag.orchestration.code_version import check_same_code_version
 from landmark_dag.orchestration.partitions import SHARDS, last_shard_tag
 from landmark_dag.orchestration.retries import retry_wait
 from landmark_dag.settings.hashed import hashed_fields
-from landmark_dag.storage.files import alone
-from landmark_dag.storage.tables import Table
-from resources.store import WHOLE, Store, digest
+from landmark_dag.storage.atomic import lock_beside
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.schemas import Table
+from resources.store import WHOLE, Store
 
 # Dagster warns at every use that backfill policies are beta; they are what runs many shards in one process.
 warnings.filterwarnings("ignore", message="Parameter `backfill_policy`", category=dg.BetaWarning)
@@ -150,7 +151,7 @@ def _materialized(
     versions_before = functools.cache(store.input_versions)
     for shard in shards:
         path = store.path(asset, shard)
-        with alone(path):  # of two runs on one shard the second waits, and finds it stored
+        with lock_beside(path):  # of two runs on one shard the second waits, and finds it stored
             origin = source(shard)
             versions[shard] = version = version_of(shard, origin, versions_before)
             unchanged = store.version(path) == version

@@ -13,7 +13,7 @@ from assets.configs import ModelConfig
 from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import DistributedSettings
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST
 from landmark_dag.training.launcher import PARENT_VARIABLE, launch_command
 from resources.accelerator import Accelerator
 from resources.store import Store

@@ -11,9 +11,10 @@ from assets.configs import TrialConfig
 from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, table_metadata
 from landmark_dag.orchestration.partitions import TRIALS
 from landmark_dag.settings.home import active_profile
-from landmark_dag.storage.tables import CLEANED_DATASET, MANIFEST, TUNING_TRIALS
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.schemas import CLEANED_DATASET, MANIFEST, TUNING_TRIALS
 from resources.accelerator import Accelerator
-from resources.store import Store, digest
+from resources.store import Store
 
 _COMMON: dict[str, Any] = {
     "group_name": "tuning",
@@ -45,7 +46,7 @@ def tuning_trial(
 
     def compute(trial: str, path: Path, version: str) -> Metadata:
         from landmark_dag.evaluation.tuning import run_trial
-        from landmark_dag.storage.tables import write_table
+        from landmark_dag.storage.parquet_tables import write_table
 
         manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
         cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
@@ -70,7 +71,7 @@ def tuning_trial(
 def tuning_results(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """All trials that are materialized, the best first."""
     from landmark_dag.evaluation.tuning import best_first
-    from landmark_dag.storage.tables import write_table
+    from landmark_dag.storage.parquet_tables import write_table
 
     registered = context.instance.get_dynamic_partitions(str(TRIALS.name))
     stored = store.stored("tuning/trial", registered)

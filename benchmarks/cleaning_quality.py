@@ -26,7 +26,7 @@ from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.cleaning import KeepRule
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
 from landmark_dag.settings.training import NetworkSettings
-from landmark_dag.storage.tables import LABELS
+from landmark_dag.storage.schemas import LABELS
 from landmark_dag.training.network import build_network
 
 MIN_INLIERS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 40, 50)

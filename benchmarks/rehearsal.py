@@ -27,7 +27,7 @@ import click
 from benchmarks.rehearsal_home import Rehearsal, make_home
 from benchmarks.rehearsal_stages import STAGES, Stage, materialize, product_speed, read_speed
 from landmark_dag.orchestration.in_process import prepare_home
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 
 COLUMNS = {
     "share": "{share:g}",

@@ -15,10 +15,12 @@ from landmark_dag.photos.gldv2 import Gldv2Source
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.home import HomeSettings
 from landmark_dag.settings.photos import Gldv2Settings
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
-from landmark_dag.storage.files import replacing
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, write_table
-from resources.store import WHOLE, Store, digest
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST, VOTES
+from resources.store import WHOLE, Store
 
 MODEL = "synthetic"
 NOISE = 0.4, 1.4

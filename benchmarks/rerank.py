@@ -17,7 +17,7 @@ import polars as pl
 from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
 from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, insert_step, sort_step
 from landmark_dag.settings.reranking import InsertSettings
-from landmark_dag.storage.table_files import write_table_file
+from landmark_dag.storage.user_tables import write_table_file
 
 NEIGHBOURS = 100
 PLAIN_QUERIES = 200

@@ -23,7 +23,8 @@ from PIL import Image
 from landmark_dag.settings.home import HomeSettings, write_home_settings
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, VOTES, Table, write_table
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST, VOTES, Table
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from resources.store import Store

@@ -1,6 +1,5 @@
 """The store resource: where tables, embeddings, local features, models and pages lie, and their versions."""
 
-import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
@@ -11,11 +10,12 @@ from pydantic import Field
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.home import shared_location, store_folder
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
-from landmark_dag.storage.files import replacing
 from landmark_dag.storage.formats import TABLE_FORMAT
+from landmark_dag.storage.parquet_tables import read_table, write_table
+from landmark_dag.storage.schemas import Table
 from landmark_dag.storage.shared_location import SharedLocation
-from landmark_dag.storage.tables import Table, read_table, write_table
 from landmark_dag.storage.versions import not_readable, stored_version
 
 WHOLE = ""
@@ -172,12 +172,6 @@ def _sync_named(location: SharedLocation, record: Path) -> None:
             location.sync_folder(value)
         elif name not in ("format", "version"):
             location.sync([value])
-
-
-def digest(content: object) -> str:
-    """Return the 32-digit version of `content`: whatever JSON can write, and text of the rest."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _not_materialized(asset: str, shard: str) -> str:

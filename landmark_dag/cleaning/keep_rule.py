@@ -6,7 +6,7 @@ import polars as pl
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.cleaning import KeepRule
-from landmark_dag.storage.tables import CLEANED_DATASET, CLEANING_GRID
+from landmark_dag.storage.schemas import CLEANED_DATASET, CLEANING_GRID
 
 GRID_MIN_INLIERS = (20, 30, 40, 50)
 """Values of min_inliers in the cleaning grid (the authors' own table)."""

@@ -13,7 +13,7 @@ from landmark_dag.matching.local_features import FeatureLookup, JoinedFeatures
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.settings.cleaning import CandidateSettings
 from landmark_dag.settings.matching import VerificationSettings
-from landmark_dag.storage.tables import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
+from landmark_dag.storage.schemas import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
 
 
 def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.photos.gldv2_metadata import published_clean
-from landmark_dag.storage.tables import CLEANED_DATASET
+from landmark_dag.storage.schemas import CLEANED_DATASET
 
 
 def published_dataset(labels: pl.DataFrame, train_clean_csv: Path) -> pl.DataFrame:

@@ -156,7 +156,7 @@ def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:
 def match(photo_a: Path, photo_b: Path, picture: Path | None, as_json: bool) -> None:
     """Count the inliers between two photos: matches that agree with one affine map."""
     from landmark_dag.reports.match_picture import match_photos, match_picture
-    from landmark_dag.storage.files import replacing
+    from landmark_dag.storage.atomic import replacing
 
     result = match_photos(photo_a, photo_b)
     if picture:
@@ -205,7 +205,7 @@ def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> No
     """
     from landmark_dag.retrieval.votes import votes_from_neighbours
     from landmark_dag.storage.neighbour_files import read_labels, read_train_neighbours, refuse_strangers
-    from landmark_dag.storage.table_files import check_writable, write_table_file
+    from landmark_dag.storage.user_tables import check_writable, write_table_file
 
     check_writable(out)
     pairs, known = read_train_neighbours(neighbours), read_labels(labels)
@@ -260,7 +260,7 @@ def rerank(
     from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking, sorted_ranking
     from landmark_dag.settings.reranking import InsertSettings
     from landmark_dag.storage.neighbour_files import read_neighbours, read_votes, refuse_strangers
-    from landmark_dag.storage.table_files import check_writable, write_table_file
+    from landmark_dag.storage.user_tables import check_writable, write_table_file
 
     check_writable(out)
     if not math.isfinite(threshold):

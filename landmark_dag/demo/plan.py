@@ -1,6 +1,5 @@
 """What every photo of a rendered set shows, decided before any of them is rendered."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,6 +8,7 @@ import numpy as np
 
 from landmark_dag.demo.buildings import KINDS
 from landmark_dag.settings.demo import RenderingSettings
+from landmark_dag.storage.hashing import fingerprint
 
 View = Literal["day", "night", "interior", "landscape"]
 
@@ -45,8 +45,8 @@ def plan_photos(settings: RenderingSettings) -> list[PlannedPhoto]:
 
 def generator(settings: RenderingSettings, *purpose: str | int) -> np.random.Generator:
     """A random generator of its own for each purpose, so that no photo depends on the others."""
-    digest = hashlib.blake2b(repr((settings.seed, *purpose)).encode(), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "little"))
+    seed = bytes.fromhex(fingerprint(repr((settings.seed, *purpose)).encode()))
+    return np.random.default_rng(int.from_bytes(seed, "little"))
 
 
 def landmark_name(place: int) -> str:
@@ -85,7 +85,7 @@ def _plan_searched(settings: RenderingSettings, split: str) -> list[PlannedPhoto
 
 
 def _image_id(settings: RenderingSettings, split: str, number: int) -> str:
-    return hashlib.blake2b(f"{settings.seed} {split} {number}".encode(), digest_size=8).hexdigest()
+    return fingerprint(f"{settings.seed} {split} {number}".encode(), size=8)
 
 
 def _labelled(rng: np.random.Generator, settings: RenderingSettings, photos: int) -> list[tuple[int, View]]:

@@ -31,7 +31,7 @@ from landmark_dag.retrieval.votes import nearest_train_neighbours, vote, votes_o
 from landmark_dag.settings.evaluation import ComparisonSettings
 from landmark_dag.settings.reranking import InsertSettings, RerankMethod
 from landmark_dag.storage.embeddings import Embeddings, check_same_model
-from landmark_dag.storage.tables import NEIGHBOURS, RERANKING_COMPARISON, RERANKING_SWEEP
+from landmark_dag.storage.schemas import NEIGHBOURS, RERANKING_COMPARISON, RERANKING_SWEEP
 
 OURS = "sort + insert"
 """The paper's method, to which the others are compared."""

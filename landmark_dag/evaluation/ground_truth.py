@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.table_files import read_table_file, refuse_repeats, refuse_where, words
-from landmark_dag.storage.tables import Column, Table
+from landmark_dag.storage.schemas import Column, Table, refuse_repeats
+from landmark_dag.storage.user_tables import read_table_file, refuse_where, words
 
 USAGES = ("Public", "Private")
 """The two parts of the queries that count."""

@@ -14,7 +14,7 @@ from landmark_dag.evaluation.aggregation import affordable
 from landmark_dag.evaluation.ground_truth import USAGES, RecognitionGroundTruth, refuse_unknown
 from landmark_dag.evaluation.intervals import mean_interval
 from landmark_dag.settings.evaluation import BootstrapSettings
-from landmark_dag.storage.tables import RECOGNITION_METRICS
+from landmark_dag.storage.schemas import RECOGNITION_METRICS
 
 
 def micro_average_precision(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landmark_dag.evaluation.aggregation import usage_means
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth, refuse_unknown
 from landmark_dag.settings.evaluation import BootstrapSettings
-from landmark_dag.storage.tables import RETRIEVAL_METRICS
+from landmark_dag.storage.schemas import RETRIEVAL_METRICS
 
 LIMIT = 100
 """Photos of a list that count."""

@@ -8,9 +8,9 @@ import polars as pl
 
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.retrieval_metrics import LIMIT
-from landmark_dag.storage.files import replacing
-from landmark_dag.storage.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where, words
-from landmark_dag.storage.tables import RANKING, VOTES, Column, Table
+from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.schemas import RANKING, VOTES, Column, Table, refuse_repeats
+from landmark_dag.storage.user_tables import read_table_file, refuse_bad_ranks, refuse_where, words
 
 _id = Column("id", pl.String(), "query photo")
 RETRIEVAL_SUBMISSION = Table(

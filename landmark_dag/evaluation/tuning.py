@@ -14,7 +14,7 @@ from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.knn.exact import nearest
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
-from landmark_dag.storage.tables import TUNING_TRIALS
+from landmark_dag.storage.schemas import TUNING_TRIALS
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.history import OnEpoch
 from landmark_dag.training.job_spec import TrainingJobSpec

@@ -6,7 +6,6 @@ section 3.2: attention is the L2 norm of the feature). The map is the deepest on
 conv4_x of a ResNet, as in DELF, and the last block of a plain transformer.
 """
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -29,6 +28,7 @@ from landmark_dag.photos.loading import Batch, Views, batches_of_one_size, defau
 from landmark_dag.photos.resizing import decoded, resized
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
+from landmark_dag.storage.hashing import fingerprint
 
 _COARSEST = 16
 """Largest number of pixels between two positions of the map."""
@@ -61,7 +61,7 @@ def fit_whitening(
     The photos are those of smallest BLAKE2b of their id, so that neither order nor shards matter. Raises
     UnreadablePhoto for a photo that cannot be read, and what `fit_descriptor_whitening` raises.
     """
-    sample = sorted(photos, key=lambda photo: hashlib.blake2b(photo.image_id.encode()).digest())
+    sample = sorted(photos, key=lambda photo: fingerprint(photo.image_id.encode(), size=64))
     sample = sample[: settings.sampled_photos]
     extractor = _Extractor(network, settings, torch.device(device))
     blocks = (found.descriptors.flatten(0, 1).cpu().numpy() for _, found in extractor.strongest(sample))

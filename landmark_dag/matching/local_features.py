@@ -16,7 +16,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.reading import read_photo
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import FORMAT_KEY, LOCAL_FEATURES_FORMAT, RECOMPUTE, VERSION_KEY
 
 CHUNK = 1024

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.home import HomeSettings, home_folder, write_home_settings
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from resources.photo_source import PhotoSourceResource, photo_source
 
 
@@ -153,7 +153,7 @@ def summary(seconds: float) -> dict[str, Any]:
 
     mAP@100 is in percent over all queries that count, null where there is no ground truth.
     """
-    from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
+    from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
     from resources.store import home_store
 
     home = home_folder()

@@ -16,10 +16,10 @@ from typing import BinaryIO
 import fsspec
 import requests
 import urllib3
-from filelock import FileLock
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.photos import DownloadSettings
+from landmark_dag.storage.atomic import lock_beside
 from landmark_dag.storage.secrets import without_secrets
 
 _log = logging.getLogger(__name__)
@@ -74,7 +74,7 @@ def fetch(url: str, target: Path, settings: DownloadSettings, md5: str | None = 
     part = target.with_name(f"{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_name(f".{target.name}.lock")):
+        with lock_beside(target):
             if not target.exists():
                 _fetch_part(url, part, settings, md5)
                 with part.open("rb") as whole:

@@ -1,6 +1,5 @@
 """A folder of one's own as photo source: train/<landmark>/, index/ and query/, sliced into lasting shards."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from filelock import FileLock
 from landmark_dag.errors import InputError
 from landmark_dag.photos.reading import PHOTO_SUFFIXES
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import FORMAT_KEY, TABLE_FORMAT
-from landmark_dag.storage.table_files import POLARS_FAULTS
-from landmark_dag.storage.tables import LABELS
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.parquet_tables import POLARS_FAULTS
+from landmark_dag.storage.schemas import LABELS
 
 _DIGITS = 4
 _REMEMBERED = pl.Schema({"image_id": pl.String(), "shard": pl.Int32(), "path": pl.String()})
@@ -70,12 +70,12 @@ class FolderSource(PhotoSource):
 
     def version(self, split: str, shard: str) -> str:
         """Return a hash over the names, sizes and modification times of the shard's files."""
-        digest = hashlib.blake2b(digest_size=16)
+        parts = []
         for location in self.locations(split, shard):
             path = Path(location.path)
             changed = path.stat().st_mtime_ns if path.exists() else 0
-            digest.update(f"{location.image_id}\0{location.path}\0{location.size}\0{changed}\0".encode())
-        return digest.hexdigest()
+            parts.append(f"{location.image_id}\0{location.path}\0{location.size}\0{changed}\0")
+        return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
         """Return image_id, landmark_id and landmark (tables.LABELS) of the train photos on disk.

@@ -1,6 +1,5 @@
 """The Google Landmarks Dataset v2 (version 2.1) as photo source: TARs fetched, checked and indexed."""
 
-import hashlib
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,8 @@ from landmark_dag.photos.gldv2_metadata import read_labels
 from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
 from landmark_dag.photos.tar_index import index_tar
 from landmark_dag.settings.photos import Gldv2Settings
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.hashing import fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -68,14 +68,14 @@ class Gldv2Source(PhotoSource):
         fetches it again.
         """
         root = _local_root(self.settings.base_url)
-        digest = hashlib.blake2b(self.settings.base_url.encode(), digest_size=16)
+        parts = [self.settings.base_url]
         for name in self._names(split, shard):
-            digest.update(f"\0{name}\0{self.settings.accepted_md5.get(name, '')}".encode())
+            parts.append(f"\0{name}\0{self.settings.accepted_md5.get(name, '')}")
             if root is not None and (root / name).exists():
-                digest.update(f"\0{_state(root / name)}".encode())
+                parts.append(f"\0{_state(root / name)}")
             elif root is None:
-                digest.update(b"\0here" if self._cached(name).exists() else b"\0missing")
-        return digest.hexdigest()
+                parts.append("\0here" if self._cached(name).exists() else "\0missing")
+        return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
         """Return the labels of all train photos (tables.LABELS), also of shards that are not used."""

@@ -11,8 +11,8 @@ import polars as pl
 from landmark_dag.errors import InputError
 from landmark_dag.photos.reading import UnreadablePhoto, photo_size, read_bytes
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.storage.files import fingerprint
-from landmark_dag.storage.tables import MANIFEST, UNREADABLE
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.schemas import MANIFEST, UNREADABLE
 
 
 @dataclass(frozen=True)

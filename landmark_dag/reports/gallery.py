@@ -18,7 +18,7 @@ from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
 from landmark_dag.evaluation.retrieval_metrics import average_precisions
 from landmark_dag.photos.reading import UnreadablePhoto, read_photo
 from landmark_dag.retrieval.reranking.sort_insert import REASONS
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 
 PhotoKey = tuple[str, str]
 """A photo's split and image id: the same id may stand in two splits."""

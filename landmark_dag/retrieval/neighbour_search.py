@@ -15,7 +15,7 @@ from landmark_dag.retrieval.knn.shortlist import Vectors
 from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
 from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, check_same_model, concatenate
-from landmark_dag.storage.tables import NEIGHBOURS, TRAIN_NEIGHBOURS
+from landmark_dag.storage.schemas import NEIGHBOURS, TRAIN_NEIGHBOURS
 
 
 class NeighbourSearch:

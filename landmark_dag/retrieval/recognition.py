@@ -9,7 +9,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.matching import VerificationSettings
 from landmark_dag.settings.retrieval import RecognitionSettings
-from landmark_dag.storage.tables import VOTES
+from landmark_dag.storage.schemas import VOTES
 
 if TYPE_CHECKING:  # votes alone need none of the libraries that local features do
     from landmark_dag.matching.local_features import FeatureLookup

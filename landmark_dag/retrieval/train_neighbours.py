@@ -4,7 +4,7 @@ import polars as pl
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.reranking import SoftSettings
-from landmark_dag.storage.tables import VOTES
+from landmark_dag.storage.schemas import VOTES
 
 NEAREST_DISTANCE = 1e-3
 """Smallest distance that makes a confidence, its inverse: photos closer are the same."""

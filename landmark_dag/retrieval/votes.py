@@ -6,7 +6,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.tables import VOTES
+from landmark_dag.storage.schemas import VOTES
 
 
 def vote(

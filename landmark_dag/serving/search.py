@@ -21,7 +21,8 @@ from landmark_dag.settings.profiles import Profile
 from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, MANIFEST, TRAIN_NEIGHBOURS, VOTES, Table, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, MANIFEST, TRAIN_NEIGHBOURS, VOTES, Table
 from landmark_dag.training.traced import TracedModel, read_traced, traced_path, write_traced
 
 if TYPE_CHECKING:

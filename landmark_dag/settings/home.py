@@ -12,7 +12,8 @@ from landmark_dag.errors import InputError
 from landmark_dag.settings.checks import DataCheckSettings
 from landmark_dag.settings.profiles import Profile, profile_named
 from landmark_dag.settings.reindex import ReindexSettings
-from landmark_dag.storage.files import fingerprint, replacing
+from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.storage.shared_location import SharedLocation
 
 _SETTINGS = "settings.json"

@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import EMBEDDINGS_FORMAT, FORMAT_KEY, MODEL_KEY, RECOMPUTE, VERSION_KEY
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.table_files import read_table_file, refuse_bad_ranks, refuse_repeats, refuse_where
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, NEIGHBOURS, VOTES, Column, Table
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, NEIGHBOURS, VOTES, Column, Table, refuse_repeats
+from landmark_dag.storage.user_tables import read_table_file, refuse_bad_ranks, refuse_where
 
 _similarity = Column("similarity", pl.Float32(), "the larger, the nearer")
 UNRANKED_NEIGHBOURS = Table(

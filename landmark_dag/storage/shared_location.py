@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.secrets import refuse_secrets
 
 _WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}

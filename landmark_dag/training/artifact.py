@@ -1,6 +1,5 @@
 """A trained model on disk: a folder with weights, what rebuilds the network, and the history."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -13,8 +12,9 @@ import torch
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import NetworkSettings
-from landmark_dag.storage.files import replacing_folder
+from landmark_dag.storage.atomic import replacing_folder
 from landmark_dag.storage.formats import MODEL_FORMAT
+from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.training.history import History
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 
@@ -124,6 +124,4 @@ def _config(network: EmbeddingNetwork, settings: NetworkSettings, class_landmark
 
 
 def _fingerprint(weights: bytes, config: str) -> str:
-    digest = hashlib.blake2b(weights, digest_size=16)
-    digest.update(config.encode())
-    return digest.hexdigest()
+    return fingerprint(weights, config.encode())

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import remove_unfinished, replacing
+from landmark_dag.storage.atomic import remove_unfinished, replacing
 from landmark_dag.storage.formats import CHECKPOINT_FORMAT
 
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.training.fit import LabelledPhotos
 
 _JOB, _PHOTOS, _FIRST_PHOTOS, _ERROR = "job.json", "photos.parquet", "first_photos.parquet", "error.txt"

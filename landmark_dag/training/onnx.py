@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import MODEL_KEY
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.network import EmbeddingNetwork

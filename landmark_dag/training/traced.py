@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
-from landmark_dag.storage.files import replacing
+from landmark_dag.storage.atomic import replacing
 
 if TYPE_CHECKING:  # it imports timm, which a traced network is there to avoid
     from landmark_dag.training.artifact import Model

@@ -1,6 +1,5 @@
 """From photos to a trained model: all stages, resumable, to the folder that holds the network."""
 
-import hashlib
 import json
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from landmark_dag.settings.hashed import hashed_fields
 from landmark_dag.settings.training import TrainingSettings
+from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.distributed import SINGLE, Ranks
@@ -67,4 +67,4 @@ def _content(photos: LabelledPhotos) -> list[Any]:
 
 
 def _digest(content: object) -> str:
-    return hashlib.blake2b(json.dumps(content).encode(), digest_size=8).hexdigest()
+    return fingerprint(json.dumps(content).encode(), size=8)

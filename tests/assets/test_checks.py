@@ -11,7 +11,8 @@ import pytest
 from assets import checks
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
-from landmark_dag.storage.tables import (
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import (
     CLEANED_DATASET,
     LABELS,
     MANIFEST,
@@ -20,7 +21,6 @@ from landmark_dag.storage.tables import (
     RETRIEVAL_METRICS,
     VOTES,
     Table,
-    write_table,
 )
 from resources.store import Store
 

@@ -14,7 +14,8 @@ from landmark_dag.matching.local_features import extract_shard, write_local_feat
 from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
-from landmark_dag.storage.tables import MANIFEST, TRAIN_NEIGHBOURS, VOTES, read_table, write_table
+from landmark_dag.storage.parquet_tables import read_table, write_table
+from landmark_dag.storage.schemas import MANIFEST, TRAIN_NEIGHBOURS, VOTES
 from resources.accelerator import Accelerator
 from resources.store import Store
 from tests.matching.scenes import facade, warped

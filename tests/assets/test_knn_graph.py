@@ -14,11 +14,13 @@ from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
-from landmark_dag.storage.tables import MANIFEST, NEIGHBOURS, write_table
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import MANIFEST, NEIGHBOURS
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from resources.accelerator import Accelerator
-from resources.store import Store, digest
+from resources.store import Store
 
 
 class World:

@@ -14,7 +14,7 @@ from assets.photos import index_photos, index_readable, train_labels, train_phot
 from landmark_dag.orchestration.automation import new_shards
 from landmark_dag.photos.manifest import locations_of
 from landmark_dag.photos.reading import read_photo
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, UNREADABLE
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST, UNREADABLE
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 from tests.photos.bucket import BucketServer, bucket_settings, build_bucket, image_id, serving

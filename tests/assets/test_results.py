@@ -13,7 +13,8 @@ from landmark_dag.evaluation.recognition_metrics import recognition_metrics
 from landmark_dag.evaluation.submission import read_predictions
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.storage.tables import (
+from landmark_dag.storage.parquet_tables import read_table, write_table
+from landmark_dag.storage.schemas import (
     LABELS,
     MANIFEST,
     NEIGHBOURS,
@@ -22,8 +23,6 @@ from landmark_dag.storage.tables import (
     RETRIEVAL_METRICS,
     VOTES,
     Table,
-    read_table,
-    write_table,
 )
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store

@@ -14,15 +14,8 @@ from landmark_dag.retrieval.reranking.soft import bridged_ranking, method_votes
 from landmark_dag.settings.reranking import InsertSettings, SoftSettings
 from landmark_dag.settings.retrieval import VoteSettings
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
-from landmark_dag.storage.tables import (
-    CLEANED_DATASET,
-    NEIGHBOURS,
-    RANKING,
-    TRAIN_NEIGHBOURS,
-    VOTES,
-    read_table,
-    write_table,
-)
+from landmark_dag.storage.parquet_tables import read_table, write_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, NEIGHBOURS, RANKING, TRAIN_NEIGHBOURS, VOTES
 from resources.accelerator import Accelerator
 from resources.store import Store
 

@@ -26,7 +26,8 @@ from landmark_dag.orchestration.code_version import code_version_here
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.settings.hashed import hashed_fields
 from landmark_dag.settings.retrieval import EmbeddingSettings
-from landmark_dag.storage.tables import LABELS, write_table
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import LABELS
 from resources.store import Store
 from tests.buckets import BUCKET, ask_for_credentials, s3_server
 

@@ -16,8 +16,9 @@ import torch
 
 from assets.training import trained_model
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import fingerprint
-from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, write_table
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST
 from landmark_dag.training.artifact import load_model, read_history
 from resources.accelerator import Accelerator
 from resources.store import Store

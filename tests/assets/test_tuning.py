@@ -11,7 +11,8 @@ import pytest
 from assets.tuning import tuning_results, tuning_trial, tuning_trials
 from landmark_dag.errors import InputError
 from landmark_dag.photos.manifest import build_manifest
-from landmark_dag.storage.tables import CLEANED_DATASET, MANIFEST, TUNING_TRIALS, write_table
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, MANIFEST, TUNING_TRIALS
 from resources.accelerator import Accelerator
 from resources.store import Store
 from tests.training.photo_sets import write_photo_set

@@ -13,7 +13,8 @@ import pytest
 
 from benchmarks.rehearsal_stages import STAGES
 from landmark_dag.storage.embeddings import concatenate, read_embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, RECOGNITION_METRICS, RETRIEVAL_METRICS, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, RECOGNITION_METRICS, RETRIEVAL_METRICS
 from tests.evaluation.oracles import mean_average_precision, micro_average_precision
 from tests.retrieval.oracles import insert_step, sort_step, vote
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from landmark_dag.cleaning.keep_rule import clean, cleaning_grid
 from landmark_dag.errors import InputError
 from landmark_dag.settings.cleaning import KeepRule
-from landmark_dag.storage.tables import CLEANED_DATASET, CLEANING_GRID, LABELS, VERIFIED_MATCHES
+from landmark_dag.storage.schemas import CLEANED_DATASET, CLEANING_GRID, LABELS, VERIFIED_MATCHES
 from tests.cleaning import oracles
 
 PAPER = KeepRule()

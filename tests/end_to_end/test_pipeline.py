@@ -16,7 +16,8 @@ from PIL import Image
 from landmark_dag.demo.rendering import render_photos
 from landmark_dag.settings.demo import RenderingSettings
 from landmark_dag.storage.embeddings import read_embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, RANKING, RETRIEVAL_METRICS, UNREADABLE, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import CLEANED_DATASET, RANKING, RETRIEVAL_METRICS, UNREADABLE
 
 SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
 COMMAND = str(Path(sys.executable).with_name("landmark-dag"))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from landmark_dag.storage.tables import RANKING, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import RANKING
 from tests.end_to_end.postgresql import connect, postgresql_server
 from tests.end_to_end.services import ROOT, Webserver, free_port, home_environment, running, wait_until
 from tests.evaluation.homes import small_home

@@ -21,7 +21,7 @@ import requests
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.home import HomeSettings, write_home_settings
-from landmark_dag.storage.tables import MANIFEST
+from landmark_dag.storage.schemas import MANIFEST
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from resources.store import home_store

@@ -16,7 +16,8 @@ import pytest
 from landmark_dag.demo.rendering import render_photos
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.demo import RenderingSettings
-from landmark_dag.storage.tables import NEIGHBOURS, RANKING, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import NEIGHBOURS, RANKING
 from tests.end_to_end.services import ROOT, home_environment, running, wait_until
 from tests.end_to_end.test_pipeline import run
 

@@ -23,7 +23,7 @@ from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettin
 from landmark_dag.settings.reranking import InsertSettings
 from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
+from landmark_dag.storage.schemas import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
 
 LIMIT = 12
 METHODS = ["kNN", "sort", OURS, "agreement", "label_product", "bridged"]

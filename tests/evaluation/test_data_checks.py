@@ -15,7 +15,7 @@ from landmark_dag.evaluation.data_checks import (
     vote_problems,
 )
 from landmark_dag.settings.checks import DataCheckSettings
-from landmark_dag.storage.tables import LABELS, MANIFEST, NEIGHBOURS, RANKING, VOTES
+from landmark_dag.storage.schemas import LABELS, MANIFEST, NEIGHBOURS, RANKING, VOTES
 
 QUERIES, INDEX = pl.Series(["q1", "q2"]), pl.Series(["a", "b", "c"])
 

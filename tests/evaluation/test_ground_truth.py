@@ -11,7 +11,7 @@ from landmark_dag.evaluation.ground_truth import (
     read_recognition_ground_truth,
     read_retrieval_ground_truth,
 )
-from landmark_dag.storage.tables import LABELS
+from landmark_dag.storage.schemas import LABELS
 
 
 def written(folder: Path, text: str) -> Path:

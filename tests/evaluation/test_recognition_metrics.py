@@ -10,7 +10,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.evaluation.ground_truth import RecognitionGroundTruth
 from landmark_dag.evaluation.recognition_metrics import recognition_metrics
 from landmark_dag.settings.evaluation import BootstrapSettings
-from landmark_dag.storage.tables import RECOGNITION_METRICS, VOTES
+from landmark_dag.storage.schemas import RECOGNITION_METRICS, VOTES
 from tests.evaluation import oracles
 
 QUERIES = ["q0", "q1", "q2", "q3", "q4", "q5"]

@@ -19,7 +19,7 @@ from landmark_dag.evaluation.retrieval_metrics import (
     retrieval_metrics,
 )
 from landmark_dag.settings.evaluation import BootstrapSettings
-from landmark_dag.storage.tables import RETRIEVAL_METRICS
+from landmark_dag.storage.schemas import RETRIEVAL_METRICS
 from tests.evaluation import oracles
 
 QUERIES = ["q0", "q1", "q2", "q3", "q4"]

@@ -12,8 +12,8 @@ from landmark_dag.evaluation.submission import (
     write_recognition_submission,
     write_retrieval_submission,
 )
-from landmark_dag.storage.table_files import write_table_file
-from landmark_dag.storage.tables import RANKING, VOTES
+from landmark_dag.storage.schemas import RANKING, VOTES
+from landmark_dag.storage.user_tables import write_table_file
 
 
 def ranking(*rows: tuple[str, int, str]) -> pl.DataFrame:

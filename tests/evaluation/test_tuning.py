@@ -13,7 +13,7 @@ from landmark_dag.evaluation.tuning import best_first, held_out_map, run_trial
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
-from landmark_dag.storage.tables import CLEANED_DATASET, TUNING_TRIALS
+from landmark_dag.storage.schemas import CLEANED_DATASET, TUNING_TRIALS
 from tests.training.photo_sets import write_photo_set
 
 SETTINGS: dict[str, Any] = {

@@ -17,7 +17,8 @@ from landmark_dag.matching.local_features import read_local_features, write_loca
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
-from landmark_dag.storage.tables import LABELS, read_table, write_table
+from landmark_dag.storage.parquet_tables import read_table, write_table
+from landmark_dag.storage.schemas import LABELS
 from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.network import build_network

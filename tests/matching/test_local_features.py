@@ -19,7 +19,7 @@ from landmark_dag.matching.local_features import (
 )
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
-from landmark_dag.storage.tables import LOCAL_FEATURES
+from landmark_dag.storage.schemas import LOCAL_FEATURES
 from tests.matching.scenes import facade, lookup, planted
 
 SETTINGS = LocalFeatureSettings()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from landmark_dag.errors import InputError
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.photos.manifest import build_manifest, manifest_changes
-from landmark_dag.storage.tables import LABELS
+from landmark_dag.storage.schemas import LABELS
 from tests.photos.samples import jpeg, write_photo
 
 

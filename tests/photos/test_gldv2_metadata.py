@@ -7,7 +7,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.photos.gldv2_metadata import index_landmarks, landmark_name, published_clean, read_labels
-from landmark_dag.storage.tables import LABELS
+from landmark_dag.storage.schemas import LABELS
 
 COMMONS = "http://commons.wikimedia.org/wiki/Category:"
 

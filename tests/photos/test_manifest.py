@@ -9,8 +9,8 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos import manifest as manifest_module
 from landmark_dag.photos.manifest import build_manifest, locations_of, manifest_changes
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.storage.files import fingerprint
-from landmark_dag.storage.tables import MANIFEST, UNREADABLE
+from landmark_dag.storage.hashing import fingerprint
+from landmark_dag.storage.schemas import MANIFEST, UNREADABLE
 from tests.photos.samples import encoded, jpeg, picture
 
 

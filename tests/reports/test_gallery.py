@@ -22,7 +22,7 @@ from landmark_dag.reports.gallery import (
     render_gallery,
 )
 from landmark_dag.reports.result_plots import retrieval_pictures
-from landmark_dag.storage.tables import MANIFEST, NEIGHBOURS, RANKING, VOTES
+from landmark_dag.storage.schemas import MANIFEST, NEIGHBOURS, RANKING, VOTES
 
 HOSTILE = "</script><script>alert('x')</script><img src=x onerror=alert(1)>"
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from landmark_dag.reports import plots as pictures
-from landmark_dag.storage.tables import CLEANING_GRID, RERANKING_SWEEP
+from landmark_dag.storage.schemas import CLEANING_GRID, RERANKING_SWEEP
 
 RIGHT = np.array([True, False, True, True])
 VALUES = np.array([0.9, 0.3, 0.8, 0.7], np.float32)

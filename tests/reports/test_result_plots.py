@@ -10,7 +10,7 @@ from PIL import Image
 from landmark_dag.evaluation.ground_truth import RecognitionGroundTruth, RetrievalGroundTruth
 from landmark_dag.reports import plots as pictures
 from landmark_dag.reports.result_plots import retrieval_pictures, vote_pictures
-from landmark_dag.storage.tables import NEIGHBOURS, RANKING, VOTES
+from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, VOTES
 
 TRUTH = RetrievalGroundTruth(
     pl.DataFrame({"query_id": ["a", "b", "c"], "usage": ["Public"] * 3, "expected": [2, 1, 1]}),

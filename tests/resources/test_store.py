@@ -8,8 +8,10 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
-from landmark_dag.storage.tables import LABELS, write_table
-from resources.store import Store, digest
+from landmark_dag.storage.hashing import digest
+from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.storage.schemas import LABELS
+from resources.store import Store
 
 LABEL = pl.DataFrame({"image_id": ["a"], "landmark_id": [7], "landmark": ["tower"]})
 

@@ -15,7 +15,7 @@ from landmark_dag.retrieval.neighbour_search import (
 )
 from landmark_dag.settings.retrieval import NeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings
-from landmark_dag.storage.tables import NEIGHBOURS
+from landmark_dag.storage.schemas import NEIGHBOURS
 
 
 def embeddings(vectors: dict[str, list[float]], model: str = "m") -> Embeddings:

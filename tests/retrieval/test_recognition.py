@@ -9,7 +9,7 @@ from landmark_dag.retrieval.recognition import recognised, train_neighbour_inlie
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.matching import VerificationSettings
 from landmark_dag.settings.retrieval import RecognitionSettings
-from landmark_dag.storage.tables import TRAIN_NEIGHBOURS, VOTES
+from landmark_dag.storage.schemas import TRAIN_NEIGHBOURS, VOTES
 from tests.matching.scenes import lookup, planted
 
 VOTERS_OF_Q = [("q", 1, "t1", 7, 0.5), ("q", 2, "t2", 8, 0.25), ("q", 3, "t3", 8, 0.125), ("p", 1, "t1", 7, 0.25)]

@@ -13,7 +13,7 @@ from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings
-from landmark_dag.storage.tables import CLEANED_DATASET, TRAIN_NEIGHBOURS, VOTES
+from landmark_dag.storage.schemas import CLEANED_DATASET, TRAIN_NEIGHBOURS, VOTES
 
 
 def embeddings(vectors: dict[str, list[float]], model: str = "m") -> Embeddings:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.votes import vote, votes_from_neighbours, votes_of
-from landmark_dag.storage.tables import TRAIN_NEIGHBOURS, VOTES
+from landmark_dag.storage.schemas import TRAIN_NEIGHBOURS, VOTES
 from tests.retrieval import oracles
 
 similarities = st.sampled_from([-0.5, 0.0, 0.1, 0.2, 0.25, 0.3, 0.5, 0.75, 1.0])

@@ -11,7 +11,8 @@ import pytest
 from landmark_dag.cli.main import main
 from landmark_dag.errors import InputError
 from landmark_dag.serving.search import search_gallery, search_photos, search_summary
-from landmark_dag.storage.tables import VOTES, read_table
+from landmark_dag.storage.parquet_tables import read_table
+from landmark_dag.storage.schemas import VOTES
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from tests.evaluation.homes import NETWORK, photo, small_home

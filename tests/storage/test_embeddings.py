@@ -8,7 +8,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings, write_embeddings
-from landmark_dag.storage.tables import EMBEDDINGS
+from landmark_dag.storage.schemas import EMBEDDINGS
 
 
 def random_embeddings(image_ids: list[str], model: str = "m1", dimensions: int = 8) -> Embeddings:

@@ -9,7 +9,7 @@ import torch
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import NetworkSettings
-from landmark_dag.storage import files
+from landmark_dag.storage import atomic
 from landmark_dag.training.artifact import bootstrap_model, load_model, read_history, save_model
 from landmark_dag.training.network import build_network
 
@@ -58,7 +58,7 @@ def test_a_failed_save_keeps_the_former_model(tmp_path: Path, monkeypatch: pytes
     def full_disk(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full_disk)
+    monkeypatch.setattr(atomic.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space left"):
         save_model(tmp_path / "model", build_network(SETTINGS, 2), SETTINGS, {}, [])
     assert load_model(tmp_path / "model").fingerprint == first

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
-from landmark_dag.storage.tables import CLEANED_DATASET
+from landmark_dag.storage.schemas import CLEANED_DATASET
 from landmark_dag.training.tuning import distractors, grid, hold_out, random_trials, settings_of
 
 CHOICES = {"margin": [0.2, 0.3], "loss": ["arcface", "cosface"], "batch_norm": [True, False]}

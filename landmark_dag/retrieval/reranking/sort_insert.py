@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.reranking.positions import positions_of
 from landmark_dag.settings.reranking import InsertSettings
-from landmark_dag.storage.tables import RANKING
+from landmark_dag.storage.schemas import RANKING
 
 REASONS = ("retrieved", "same landmark", "inserted")
 """Why a photo stands where it does; the position in this tuple is the reason's code."""

@@ -17,7 +17,7 @@ from landmark_dag.retrieval.reranking.soft import (
 from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.reranking import InsertSettings, SoftSettings
-from landmark_dag.storage.tables import NEIGHBOURS, RANKING, TRAIN_NEIGHBOURS, VOTES
+from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, TRAIN_NEIGHBOURS, VOTES
 
 QUERIES, INDEX = ["q1", "q2"], [f"i{n}" for n in range(7)]
 METHODS = {"agreement": agreement_ranking, "label_product": label_product_ranking, "bridged": bridged_ranking}

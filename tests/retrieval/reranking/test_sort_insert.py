@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, inserted_ranking, sort_step, sorted_ranking
 from landmark_dag.settings.reranking import InsertSettings
-from landmark_dag.storage.tables import NEIGHBOURS, RANKING, VOTES
+from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, VOTES
 from tests.retrieval import oracles
 
 QUERIES = ["q1", "q2", "0000000000001e10", 'ü ,"']

@@ -1,4 +1,4 @@
-"""Tables: a frame conforms to its columns or is refused in one sentence."""
+"""Stored tables: written whole or not at all, with unique keys, and read back the same or refused in one sentence."""
 
 from pathlib import Path
 
@@ -6,32 +6,10 @@ import polars as pl
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.tables import LABELS, RANKING, read_table, write_table
+from landmark_dag.storage.parquet_tables import read_notes, read_table, write_table
+from landmark_dag.storage.schemas import LABELS, UNREADABLE
 
 LABEL = pl.DataFrame({"landmark": ["tower"], "image_id": ["a"], "landmark_id": ["7"]})
-
-
-def test_columns_come_back_in_order_and_in_their_dtypes() -> None:
-    assert LABELS.conform(LABEL, "labels.csv").schema == LABELS.schema
-
-
-@pytest.mark.parametrize(
-    ("frame", "sentence"),
-    [
-        (LABEL.drop("landmark"), "labels.csv has no column 'landmark'"),
-        (LABEL.with_columns(colour=1), "labels.csv has an unknown column 'colour'"),
-        (LABEL.with_columns(landmark_id=pl.lit("seven")), "labels.csv does not fit the table labels"),
-        (LABEL.with_columns(landmark_id=None), "labels.csv has no value in column 'landmark_id' of row 1"),
-    ],
-)
-def test_a_frame_that_does_not_conform_is_refused(frame: pl.DataFrame, sentence: str) -> None:
-    with pytest.raises(InputError, match=sentence):
-        LABELS.conform(frame, "labels.csv")
-
-
-def test_only_columns_that_may_be_null_may_be_null() -> None:
-    row = {"query_id": ["q"], "rank": [1], "index_id": ["i"], "similarity": [None], "reason": ["inserted"]}
-    assert RANKING.conform(pl.DataFrame(row), "r").height == 1
 
 
 def test_a_written_table_reads_back_the_same(tmp_path: Path) -> None:
@@ -46,6 +24,26 @@ def test_a_refused_frame_leaves_the_stored_table(tmp_path: Path) -> None:
         write_table(tmp_path / "t.parquet", LABELS, LABEL.drop("landmark"), "v2")
     assert read_table(tmp_path / "t.parquet", LABELS).height == 1
     assert [path.name for path in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_a_repeated_key_is_refused_with_table_columns_and_values(tmp_path: Path) -> None:
+    repeated = pl.concat([LABEL, LABEL.with_columns(landmark=pl.lit("bridge"))])
+    sentence = r"The table labels for .*t\.parquet has image_id a twice, again in row 2; keep one of the two\."
+    with pytest.raises(InputError, match=sentence):
+        write_table(tmp_path / "t.parquet", LABELS, repeated, "v1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_table_without_a_key_may_repeat_rows(tmp_path: Path) -> None:
+    row = {"image_id": ["a"], "path": ["x"], "offset": [0], "size": [1], "reason": ["empty"]}
+    write_table(tmp_path / "t.parquet", UNREADABLE, pl.DataFrame({name: 2 * cell for name, cell in row.items()}), "v")
+    assert read_table(tmp_path / "t.parquet", UNREADABLE).height == 2
+
+
+def test_notes_come_back_and_a_missing_file_has_none(tmp_path: Path) -> None:
+    write_table(tmp_path / "t.parquet", LABELS, LABEL, "v1", {"made": "of a and b"})
+    assert read_notes(tmp_path / "t.parquet") == {"made": "of a and b"}
+    assert read_notes(tmp_path / "nowhere.parquet") == {}
 
 
 def test_a_table_of_another_format_version_is_refused(tmp_path: Path) -> None:

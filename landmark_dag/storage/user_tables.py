@@ -5,11 +5,9 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.files import replacing
-from landmark_dag.storage.tables import Column, Table
-
-POLARS_FAULTS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What polars raises for a file that is not what it should be: on odd quotes its CSV reader panics."""
+from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.parquet_tables import POLARS_FAULTS
+from landmark_dag.storage.schemas import Column, Table
 
 LONGEST_LINE = 64 * 2**20
 """Bytes from which a line of a CSV file is taken for something else than a row."""
@@ -52,18 +50,6 @@ def check_writable(path: Path) -> None:
     _extension(path)
     if not path.parent.is_dir():
         raise InputError(f"The folder {path.parent} of {path.name} does not exist; make it first.")
-
-
-def refuse_repeats(path: Path, frame: pl.DataFrame, columns: list[str]) -> None:
-    """Raise InputError, naming the second row, when two rows have the same values in `columns`."""
-    # Equal rows have equal hashes, so distinct hashes prove distinct rows at a fraction of the cost.
-    if frame.select(columns).hash_rows().n_unique() == frame.height:
-        return
-    repeated = ~frame.select(pl.struct(columns).is_first_distinct()).to_series()
-    if repeated.any():
-        row = int(repeated.arg_true()[0])
-        values = " ".join(f"{name} {frame[name][row]}" for name in columns)
-        raise InputError(f"{path} has {values} twice, again in row {row + 1}; keep one of the two.")
 
 
 def refuse_where(path: Path, wrong: pl.Series, values: pl.Series, problem: str) -> None:

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage import table_files
-from landmark_dag.storage.table_files import read_table_file, refuse_repeats, write_table_file
-from landmark_dag.storage.tables import Column, Table
+from landmark_dag.storage import user_tables
+from landmark_dag.storage.schemas import Column, Table, refuse_repeats
+from landmark_dag.storage.user_tables import read_table_file, write_table_file
 
 TABLE = Table(
     "things",
@@ -95,7 +95,7 @@ def test_a_line_of_no_end_is_refused_without_reading_it_all(tmp_path: Path) -> N
 
 
 def test_lines_are_measured_from_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_files, "LONGEST_LINE", 2**21)
+    monkeypatch.setattr(user_tables, "LONGEST_LINE", 2**21)
     rows = "".join(f"{'x' * 600_000}{number},1,1\n" for number in range(8))
     assert len(read(tmp_path / "t.csv", "id,number,value\n" + rows)) == 8
 
