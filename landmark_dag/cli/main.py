@@ -1,11 +1,12 @@
-"""The `landmark-dag` command: thin over the project's functions.
+"""The `landmark-dag` command: its entry point, its list of commands, and how it reports failures.
 
-Each command prints a table for people, or one JSON object with --json; bad input ends with one sentence on
-stderr and exit status 2. Modules that take long to import are imported by the commands that need them.
+Modules that take long to import are imported by the commands that need them, so that --help is quick.
 """
 
 import sys
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
 
@@ -13,40 +14,74 @@ from landmark_dag.cli.evaluate import evaluate
 from landmark_dag.cli.run import demo, run
 from landmark_dag.cli.search import search
 from landmark_dag.cli.tables import match, rerank, vote
-from landmark_dag.errors import InputError
+from landmark_dag.errors import InputError, causes
+
+
+@dataclass
+class GlobalOptions:
+    """The options that stand before the name of a command."""
+
+    debug: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line (default: this process's) and exit with its status."""
+    """Run the command line (default: this process's) and exit.
+
+    The exit status is 0 on success, 1 for a bug, 2 for bad input and 130 after Ctrl-C.
+    """
+    options = GlobalOptions()
     try:
-        sys.exit(commands.main(arguments, prog_name="landmark-dag", standalone_mode=False) or 0)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-    except click.ClickException as error:
-        hint = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
-        click.echo(" ".join(error.format_message().splitlines()) + hint, err=True)
+        status = commands.main(arguments, prog_name="landmark-dag", standalone_mode=False, obj=options)
     except Exception as error:
-        click.echo(" ".join(str(_fault_of_input(error)).splitlines()), err=True)
-    except click.Abort:
-        sys.exit(130)
-    sys.exit(2)
-
-
-def _fault_of_input(error: BaseException) -> BaseException:
-    """Return the InputError or OSError that `error` is, or was raised from; raises `error` if there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError | OSError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    raise error
+        status = _report(error, options.debug)
+    sys.exit(status or 0)
 
 
 @click.group()
+@click.option("--debug", is_flag=True, help="Show the traceback of input errors too.")
 @click.version_option(package_name="landmark-dag")
-def commands() -> None:
-    """Landmark retrieval with two-stage discriminative re-ranking."""
+@click.pass_obj
+def commands(options: GlobalOptions, debug: bool) -> None:
+    """Landmark retrieval with two-stage discriminative re-ranking.
+
+    Exit status: 0 success, 1 bug, 2 bad input, 130 interrupted by Ctrl-C.
+    """
+    options.debug = debug
 
 
-for command in (demo, run, match, search, vote, rerank, evaluate):
+for command in (demo, run, search, vote, rerank, match, evaluate):
     commands.add_command(command)
+
+
+def _report(error: BaseException, debug: bool) -> int:
+    """Print on stderr why the command failed; return the exit status."""
+    if isinstance(error, click.Abort) and error.__cause__:  # how click wraps Ctrl-C, and any EOFError
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            click.echo(str(error.__cause__) or "Interrupted.", err=True)
+            return 130
+        error = error.__cause__
+    sentence = _input_error(error)
+    if debug or sentence is None:
+        traceback.print_exception(error)
+    click.echo(sentence or "This is a bug in landmark-dag; please report it with the traceback above.", err=True)
+    return 1 if sentence is None else 2
+
+
+def _input_error(error: BaseException) -> str | None:
+    """Return the sentence of an error that the user can mend, None for a bug.
+
+    The user can mend bad arguments, an InputError, what was explicitly raised from an InputError, and an OSError. An
+    error that was raised while another one was handled is a bug, whatever the other one is.
+    """
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        return error.format_message()
+    if isinstance(error, click.ClickException):
+        hint = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
+        return _one_line(error.format_message()) + hint
+    if isinstance(error, OSError):
+        return _one_line(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    return next((_one_line(str(cause)) for cause in causes(error) if isinstance(cause, InputError)), None)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.splitlines())

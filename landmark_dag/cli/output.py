@@ -1,6 +1,7 @@
 """What the commands print: tables, one JSON object with --json, and a progress bar on stderr."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +47,8 @@ class ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        console = Console(stderr=True)
+        # A copy of stderr: Dagster sends stderr itself to a file while a step runs.
+        console = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"))
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description:<28}"),
@@ -54,6 +56,8 @@ class ProgressBar:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
+            redirect_stdout=False,  # what steps print belongs to Dagster's logs
+            redirect_stderr=False,
         )
         self._task = self._progress.add_task("starting", total=None)
 
