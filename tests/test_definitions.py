@@ -77,6 +77,13 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
+def test_every_file_under_assets_is_loaded() -> None:
+    """Only a folder with an __init__.py is a package whose modules are loaded."""
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "assets").rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
+    assert modules - set(sys.modules) == set()
+
+
 def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
     graph = {
         key: (spec.group_name, sorted(dep.asset_key.to_user_string() for dep in spec.deps))
