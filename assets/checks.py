@@ -1,4 +1,4 @@
-"""Checks of what is stored: each reads tables, asks `landmark_dag.evaluation.data_checks`, and shows its sentences."""
+"""Checks of stored outputs: each reads tables, calls `landmark_dag.evaluation.data_checks`, and shows the problems."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,8 +7,9 @@ import polars as pl
 
 from assets.configs import DataCheckConfig
 from assets.evaluation import retrieval_metrics
+from assets.metadata import last_metadata
 from assets.retrieval import inserted_ranking, knn_graph, sorted_ranking
-from assets.steps import every_shard, last_metadata
+from assets.steps import every_shard
 from landmark_dag.evaluation.data_checks import (
     embedding_problems,
     graph_problems,
@@ -37,7 +38,10 @@ _SHOWN = 20
 """Sentences that a check shows at most."""
 
 Problems = Callable[[dg.AssetCheckExecutionContext, Store], list[str]]
+"""Returns a sentence for every problem found."""
+
 ShardProblems = Callable[[str], Sequence[str]]
+"""Returns a sentence for every problem found in one shard."""
 
 
 def _check(
@@ -61,23 +65,23 @@ def _check(
 def _result(
     problems: Sequence[str], severity: dg.AssetCheckSeverity, metadata: Mapping[str, str | float] | None = None
 ) -> dg.AssetCheckResult:
-    """Return the result of a check that found `problems`, the first of which it shows."""
-    text = "\n".join(f"- {sentence}" for sentence in problems[:_SHOWN]) or "nothing"
-    shown = {"problems": len(problems), "what": dg.MetadataValue.md(text), **(metadata or {})}
+    """Return the result of a check that found `problems`; it shows the first of them."""
+    text = "\n".join(problems[:_SHOWN]) or "nothing"
+    shown = {"problems": len(problems), "what": text, **(metadata or {})}
     return dg.AssetCheckResult(passed=not problems, severity=severity, metadata=shown)
 
 
 def _stored(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> list[str]:
-    """Return the shards of `split` that the run takes and of which `asset` is stored."""
+    """Return the shards of `split` that belong to the run and in which `asset` is stored."""
     return store.stored(asset, every_shard(context, split))
 
 
 def _shard_by_shard(
     asset: str, split: str, problems: Callable[[dg.AssetCheckExecutionContext, Store], ShardProblems]
 ) -> Problems:
-    """Return the problems of every stored shard of `asset`, each sentence led by its shard.
+    """Return a function that finds the problems of every stored shard of `asset`, and names the shard in each.
 
-    `problems` reads once what all shards are held against, and returns what finds those of one shard.
+    `problems` reads what all shards are compared with, once, and returns the function that checks one shard.
     """
 
     def of_all(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
@@ -100,7 +104,7 @@ def _duplicates(context: dg.AssetCheckExecutionContext, store: Store) -> list[st
         split: store.read_shards(f"{split}/photos", MANIFEST, _manifests(context, store, split)) for split in SPLITS
     }
     return [
-        f"Query {query_id} also lies in {split}, as {image_id}."
+        f"Query {query_id} is also in {split}, as {image_id}."
         for query_id, split, image_id in queries_also_elsewhere(manifests).iter_rows()
     ]
 
@@ -108,8 +112,8 @@ def _duplicates(context: dg.AssetCheckExecutionContext, store: Store) -> list[st
 query_photos_are_only_queries = _check(
     dg.AssetKey(["query", "photos"]),
     "only_queries",
-    "Warns of queries whose very bytes also lie in train or index: they find themselves, and flatter the metrics. Take "
-    "them out of one of the two.",
+    "Warns of queries with the same bytes as a train or index photo: they find themselves, which makes the metrics too "
+    "high. Remove one of the two.",
     _duplicates,
     severity=dg.AssetCheckSeverity.WARN,
 )
@@ -123,7 +127,8 @@ def _labels(context: dg.AssetCheckExecutionContext, store: Store) -> list[str]:
 train_labels_fit_photos = _check(
     dg.AssetKey(["train", "labels"]),
     "fit_photos",
-    "Warns of train photos without a label and of names that several landmarks share. Mend the labels at their source.",
+    "Warns of train photos without a label and of names that several landmarks share. Correct the labels at their "
+    "source.",
     _labels,
     severity=dg.AssetCheckSeverity.WARN,
 )
@@ -147,8 +152,8 @@ def _embeddings(split: str) -> dg.AssetChecksDefinition:
     return _check(
         dg.AssetKey([split, "embeddings"]),
         "sound",
-        "Every readable photo has one embedding, finite, of length 1, by the present model. Materialize the shards "
-        "that the sentences name.",
+        "Every readable photo has one embedding, finite, of length 1, by the current model. Materialize the shards "
+        "that the problems name.",
         _shard_by_shard(f"{split}/embeddings", split, problems),
         blocking=True,
     )
@@ -158,13 +163,13 @@ train_embeddings_sound, index_embeddings_sound, query_embeddings_sound = (_embed
 
 
 def _reported(context: dg.AssetCheckExecutionContext, asset: str, shard: str, name: str, otherwise: int | str) -> str:
-    """Return what the last materialization of a shard reported under `name`."""
+    """Return what the last materialization of a shard reported under `name`; `otherwise` if it did not."""
     metadata = last_metadata(context.instance, dg.AssetKey(asset), shard)
     return str(metadata[name].value) if name in metadata else str(otherwise)
 
 
 def _ids(context: dg.AssetCheckExecutionContext, store: Store, asset: str, split: str) -> pl.Series:
-    """Return the ids of the photos of `split`, of the shards of which `asset` is stored."""
+    """Return the ids of the photos of `split` in the shards in which `asset` is stored."""
     shards = _stored(context, store, asset, split)
     return store.read_shards(f"{split}/photos", MANIFEST, shards)["image_id"]
 
@@ -183,8 +188,8 @@ def _graph(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblem
 knn_graph_sound = _check(
     knn_graph,
     "sound",
-    "Every query has a list of known index photos, once each, nearest first, as long as asked for. Materialize the "
-    "shards that the sentences name.",
+    "Every query has a list of known index photos, once each, nearest first, of the length in the settings. "
+    "Materialize the shards that the problems name.",
     _shard_by_shard("knn_graph", "query", _graph),
     blocking=True,
 )
@@ -204,7 +209,7 @@ def _votes(split: str) -> dg.AssetChecksDefinition:
         dg.AssetKey([split, "votes"]),
         "sound",
         "Every photo votes once, for a landmark of the cleaned dataset, with a confidence between -1 and 1. "
-        "Materialize the shards that the sentences name.",
+        "Materialize the shards that the problems name.",
         _shard_by_shard(f"{split}/votes", split, problems),
         blocking=True,
     )
@@ -234,7 +239,7 @@ def _ranking(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         asset,
         "sound",
         "Every query has a list of known index photos, once each, no longer than the limit, inserted photos after "
-        "those of the query's landmark. Materialize the shards that the sentences name.",
+        "those of the query's landmark. Materialize the shards that the problems name.",
         _shard_by_shard(name, "query", problems),
         blocking=True,
     )
@@ -244,7 +249,7 @@ sorted_ranking_sound, inserted_ranking_sound = _ranking(sorted_ranking), _rankin
 
 
 def _overall(store: Store) -> dict[str, float]:
-    """Return mAP@100 of all queries by step."""
+    """Return mAP@100 of all queries (percent), by step."""
     metrics = store.read("retrieval_metrics", RETRIEVAL_METRICS).filter(usage="all")
     return dict(metrics.select("step", "map_at_100").iter_rows())
 
@@ -253,14 +258,14 @@ def _overall(store: Store) -> dict[str, float]:
     asset=retrieval_metrics,
     name="steps_gain",
     description=(
-        "Warns when sorting or inserting loses mAP@100. Few queries, or votes of a weak model, can cause it: look at "
-        "the gallery's losses and at the votes. The margin is in the check's config."
+        "Warns when sorting or inserting loses mAP@100. Few queries, or the votes of a weak model, can cause it: look "
+        "at the gallery's losses and at the votes. The margin is in the check's config."
     ),
 )
 def metrics_steps_gain(
     context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store
 ) -> dg.AssetCheckResult:
-    """Compare mAP@100 step by step."""
+    """Compare mAP@100 of each step with that of the step before."""
     return _result(step_problems(_overall(store), config.settings()), dg.AssetCheckSeverity.WARN)
 
 
@@ -272,15 +277,15 @@ _NO_WORSE = "no_worse_than_before"
     name=_NO_WORSE,
     blocking=True,
     description=(
-        "No step may lose more than a margin of mAP@100 against the last run on the same photos that passed. Look at "
-        "the model and the cleaned dataset; submissions and gallery stay as they are until this passes. The margin is "
-        "in the check's config."
+        "No step may lose more than a margin of mAP@100 compared with the last run on the same photos that passed. "
+        "Look at the model and the cleaned dataset; submissions and gallery stay unchanged until this passes. The "
+        "margin is in the check's config."
     ),
 )
 def metrics_no_worse_than_before(
     context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store
 ) -> dg.AssetCheckResult:
-    """Compare mAP@100 with the last good run."""
+    """Compare mAP@100 with that of the last run that passed."""
     photos = {
         f"{split}/{shard}": store.version(store.path(f"{split}/photos", shard))
         for split in ("index", "query")
@@ -296,7 +301,7 @@ def metrics_no_worse_than_before(
 
 
 def _last_good(instance: dg.DagsterInstance, photos: str) -> dict[str, float]:
-    """Return mAP@100 by step of the last time that this check passed on the photos of that digest."""
+    """Return mAP@100, by step, of the last time that this check passed on the photos with the digest `photos`."""
     key = dg.AssetCheckKey(retrieval_metrics.key, _NO_WORSE)
     for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=100):
         event = record.event.dagster_event if record.event else None

@@ -13,20 +13,8 @@ from assets.configs import (
     LocalFeaturesConfig,
     VerificationConfig,
 )
-from assets.steps import (
-    GPU,
-    OWNERS,
-    Metadata,
-    Upstream,
-    deps,
-    every,
-    every_shard,
-    materialize_stored,
-    on_retry,
-    picture_metadata,
-    same,
-    table_metadata,
-)
+from assets.metadata import Metadata, picture_metadata, table_metadata
+from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.settings.home import active_profile

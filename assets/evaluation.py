@@ -6,20 +6,8 @@ from typing import Any
 import dagster as dg
 
 from assets.configs import ComparisonConfig, RecognitionConfig
-from assets.steps import (
-    GPU,
-    OWNERS,
-    Metadata,
-    Upstream,
-    deps,
-    every,
-    every_shard,
-    last_metadata,
-    markdown_table,
-    materialize_stored,
-    picture_metadata,
-    table_metadata,
-)
+from assets.metadata import Metadata, last_metadata, picture_metadata, rows_metadata, table_metadata
+from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored
 from landmark_dag.errors import InputError
 from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.storage.parquet_tables import write_table
@@ -95,7 +83,7 @@ def retrieval_metrics(
             f"{row['step']} mAP@100": row["map_at_100"] for row in metrics.rows(named=True) if row["usage"] == "all"
         }
         return {
-            "metrics": markdown_table(metrics_summary(metrics)),
+            "metrics": rows_metadata(metrics_summary(metrics)),
             **overall,
             **_pictures(retrieval_pictures(lists, truth)),
         }
@@ -149,7 +137,7 @@ def reranking_comparison(
         store.write("reranking_sweep", RERANKING_SWEEP, swept, version)
         write_table(path, RERANKING_COMPARISON, compared, version)
         return {
-            "comparison": markdown_table(science.comparison_summary(compared)),
+            "comparison": rows_metadata(science.comparison_summary(compared)),
             "mAP@100 by k and threshold": picture_metadata(sweep_heat_map(swept)),
             "dagster/row_count": compared.height,
         }
@@ -240,7 +228,7 @@ def recognition_metrics(
         truth = read_recognition_ground_truth(solution, _landmark_numbers(photo_source, store))
         metrics = science.recognition_metrics(votes, truth)
         write_table(path, RECOGNITION_METRICS, metrics, version)
-        return {"metrics": markdown_table(metrics_summary(metrics)), **_pictures(vote_pictures(votes, truth))}
+        return {"metrics": rows_metadata(metrics_summary(metrics)), **_pictures(vote_pictures(votes, truth))}
 
     return materialize_stored(
         context, store, compute, inputs=_RECOGNITION_METRICS, source=lambda shard: _file_version(solution)

@@ -1,13 +1,13 @@
-"""Photos: the manifests of train, index and query photos, and the labels of train."""
+"""Photos: the manifests of train, index and query photos, and the labels of the train photos."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import dagster as dg
 import polars as pl
 
 from assets.configs import DataCheckConfig
-from assets.steps import OWNERS, Metadata, every_shard, materialize_stored, plain_text, table_metadata
+from assets.metadata import Metadata, rows_metadata, table_metadata
+from assets.steps import OWNERS, every_shard, materialize_stored
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
@@ -16,6 +16,9 @@ from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import LABELS, MANIFEST, UNREADABLE
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
+
+_SHOWN = 20
+"""Unreadable photos that the UI shows at most."""
 
 _PURPOSE = {"train": "labelled with a landmark", "index": "to be searched", "query": "to search with"}
 
@@ -29,7 +32,7 @@ def _photos(split: str) -> dg.AssetsDefinition:
         kinds={"parquet"},
         owners=OWNERS,
         code_version="1",
-        description=f"Photos {_PURPOSE[split]}: where the bytes of each lie, its size and its fingerprint.",
+        description=f"Photos {_PURPOSE[split]}: file, offset, size and fingerprint of the bytes of each.",
         metadata=table_metadata(MANIFEST),
     )
     def photos(
@@ -42,14 +45,17 @@ def _photos(split: str) -> dg.AssetsDefinition:
         listings: dict[str, str] = {}
 
         def build(shard: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-            """Make the manifest of a listing that stood still: fetching changes it, and so may whoever copies."""
+            """Build the manifest of a shard, and of the listing that it had both before and after it was read.
+
+            Fetching changes the listing, and so may a copy under way.
+            """
             while (listing := source.version(split, shard)) != listings.get(shard):
                 listings[shard], locations = listing, source.locations(split, shard)
             built[shard] = build_manifest(locations)
             return built[shard]
 
         def contents(shard: str) -> str:
-            """Return the version of the shard's manifest, made anew only if the source lists other files."""
+            """Return the version of the shard's manifest; build it only if the source lists other files than before."""
             listed = store.version(store.path(f"{split}/unreadable", shard))
             if store.stored(f"{split}/photos", [shard]) and listed == source.version(split, shard):
                 return content_version(store.read(f"{split}/photos", MANIFEST, shard))
@@ -67,20 +73,16 @@ def _photos(split: str) -> dg.AssetsDefinition:
                 "removed": len(changes.removed),
                 "replaced": len(changes.replaced),
                 "unreadable": unreadable.height,
-                "unreadable photos": dg.MetadataValue.md(_bullets(unreadable.head(20).iter_rows(named=True))),
+                "unreadable photos": rows_metadata(unreadable.select("image_id", "reason").head(_SHOWN)),
             }
 
         result = materialize_stored(context, store, compute, source=contents)
-        # Written last: until then, a step that was cut short reads the shard's files again.
+        # Written last, so that the next run of a step that was cut short reads the shard's files again.
         for shard, (_, unreadable) in built.items():
             store.write(f"{split}/unreadable", UNREADABLE, unreadable, listings[shard], shard)
         return result
 
     return photos
-
-
-def _bullets(unreadable: Iterable[dict[str, str]]) -> str:
-    return "\n".join(f"- {plain_text(row['image_id'])}: {plain_text(row['reason'])}" for row in unreadable) or "none"
 
 
 train_photos, index_photos, query_photos = (_photos(split) for split in SPLITS)
@@ -91,8 +93,8 @@ def _readable(split: str) -> dg.AssetChecksDefinition:
         asset=[split, "photos"],
         name="readable",
         description=(
-            f"Warns, and then fails, when too many {split} photos are unreadable. Look at the reasons in the asset's "
-            "metadata and bring the files anew. The shares are in the check's config."
+            f"Warns, and beyond a second share fails, when too many {split} photos are unreadable. Look at the reasons "
+            "in the asset's metadata, and replace the files. The two shares are in the check's config."
         ),
     )
     def readable(context: dg.AssetCheckExecutionContext, config: DataCheckConfig, store: Store) -> dg.AssetCheckResult:
@@ -124,7 +126,7 @@ train_readable, index_readable, query_readable = (_readable(split) for split in 
 def train_labels(
     context: dg.AssetExecutionContext, photo_source: PhotoSourceResource, store: Store
 ) -> dg.MaterializeResult:
-    """The landmark that each train photo is labelled with, right or wrong."""
+    """The landmark that each train photo is labelled with; some labels are wrong."""
     labels = photo_source.source().labels()
 
     def compute(shard: str, path: Path, version: str) -> Metadata:

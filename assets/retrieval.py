@@ -14,20 +14,8 @@ from assets.configs import (
     TrainNeighbourConfig,
     VoteConfig,
 )
-from assets.steps import (
-    GPU,
-    OWNERS,
-    Metadata,
-    Upstream,
-    deps,
-    every,
-    every_shard,
-    last_metadata,
-    materialize_stored,
-    on_retry,
-    same,
-    table_metadata,
-)
+from assets.metadata import Metadata, last_metadata, table_metadata
+from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS

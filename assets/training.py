@@ -10,7 +10,8 @@ import dagster as dg
 from dagster._core.errors import DagsterPipesExecutionError  # Dagster makes no public name of it
 
 from assets.configs import ModelConfig
-from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, picture_metadata
+from assets.metadata import Metadata, picture_metadata
+from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import DistributedSettings
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST

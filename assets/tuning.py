@@ -8,7 +8,8 @@ import dagster as dg
 from pydantic import Field
 
 from assets.configs import TrialConfig
-from assets.steps import GPU, OWNERS, Metadata, Upstream, deps, every, every_shard, materialize_stored, table_metadata
+from assets.metadata import Metadata, table_metadata
+from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored
 from landmark_dag.orchestration.partitions import TRIALS
 from landmark_dag.settings.home import active_profile
 from landmark_dag.storage.hashing import digest

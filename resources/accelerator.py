@@ -1,4 +1,4 @@
-"""The accelerator resource: which device the GPU work runs on."""
+"""The accelerator resource: the device of torch that GPU work runs on."""
 
 import tempfile
 from collections.abc import Sequence
@@ -11,18 +11,18 @@ from pydantic import Field
 from landmark_dag.errors import InputError
 
 _HELD: dict[str, FileLock] = {}
-"""The devices that this process holds, until it ends."""
+"""The locks of the GPUs that this process uses, held until it ends."""
 
 
 class Accelerator(dg.ConfigurableResource):
-    """Picks the torch device: `auto` is cuda where there is one, else mps, else cpu."""
+    """Picks the torch device: `auto` is the first of cuda, mps and cpu that the machine has."""
 
     device: str = Field(default="auto", description="auto, cuda, cuda:N, cuda:free, mps or cpu")
 
     def torch_device(self) -> str:
-        """Return the torch device's name; raises InputError when the device asked for is not there.
+        """Return the torch device's name; raises InputError when the machine does not have the device.
 
-        `cuda:free` is the first GPU that no other process has in this way.
+        `cuda:free` is the first GPU that no other process has taken as `cuda:free`.
         """
         import torch
 
@@ -37,9 +37,9 @@ class Accelerator(dg.ConfigurableResource):
 
 
 def first_free(devices: Sequence[str]) -> str:
-    """Return the first of `devices` that no other process of this machine holds, and hold it while this process lives.
+    """Return the first of `devices` that no other process of this machine holds, and hold it until this process ends.
 
-    Raises InputError when others hold them all.
+    Raises InputError when other processes hold all of them.
     """
     for device in devices:
         if device in _HELD:
@@ -53,6 +53,6 @@ def first_free(devices: Sequence[str]) -> str:
         _HELD[device] = lock
         return device
     raise InputError(
-        f"Other runs hold {', '.join(devices)}; let no more runs go at once than there are GPUs "
+        f"Other runs hold {', '.join(devices)}; allow no more runs at once than there are GPUs "
         "(max_concurrent_runs in dagster.yaml)."
     )

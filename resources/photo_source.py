@@ -14,32 +14,32 @@ from landmark_dag.settings.home import shared_location
 from landmark_dag.storage.secrets import refuse_secrets
 from landmark_dag.storage.shared_location import SharedLocation
 
-_MEMORY = "shards"
+_SHARDS = "shards"
 
 
 @dataclass(frozen=True)
 class SharedFolderSource(FolderSource):
-    """A folder that every machine sees, whose shards are remembered at a shared location."""
+    """A folder that every machine sees; the record of its shards is at a shared location."""
 
     location: SharedLocation
 
     def shards(self, split: str) -> list[str]:
-        """Return the keys of the split's shards, after giving new photos a shard for every machine."""
+        """Return the keys of the split's shards; new photos get a shard first, which is shared with every machine."""
         listed = super().shards(split)
-        self.location.sync_folder(_MEMORY)
+        self.location.sync_folder(_SHARDS)
         return listed
 
 
 class PhotoSourceResource(dg.ConfigurableResource):
-    """A folder of photos of one's own, or a dataset in the layout of the Google Landmarks Dataset v2."""
+    """A folder of photos, or a dataset in the layout of the Google Landmarks Dataset v2."""
 
     photos: str = Field(description="folder with train/, index/ and query/; or the root URL of a dataset")
     photos_per_shard: int = Field(description="photos in a full shard of a folder")
-    dataset: dict[str, Any] = Field(default={}, description="settings of a dataset, as Gldv2Settings names them")
-    home: str = Field(description="folder that remembers shards and keeps what is downloaded")
+    dataset: dict[str, Any] = Field(default={}, description="settings of a dataset: the fields of Gldv2Settings")
+    home: str = Field(description="folder for the record of the shards and for downloads")
 
     def source(self) -> PhotoSource:
-        """Return the source; raises InputError when no photos are set or they are not as they must be."""
+        """Return the source; raises InputError when no photos are set, or the settings of the dataset are wrong."""
         if not self.photos:
             raise InputError(
                 "No photos are set: run `landmark-dag run --photos DIR`, or set LANDMARK_PHOTOS to the folder."
@@ -47,32 +47,32 @@ class PhotoSourceResource(dg.ConfigurableResource):
         return photo_source(self.photos, self.photos_per_shard, self.dataset, Path(self.home))
 
     def names_landmarks(self) -> bool:
-        """Whether ground truth and submissions call landmarks by name, as folders do; datasets number them."""
+        """Whether ground truth and submissions name landmarks, as those of a folder do; a dataset's use numbers."""
         return "://" not in self.photos
 
     def published_clean(self) -> Path:
-        """Return the dataset's train_clean.csv; raises InputError where the photos are no dataset."""
+        """Return the dataset's train_clean.csv; raises InputError if the photos are a folder."""
         from landmark_dag.photos.gldv2 import Gldv2Source
 
         source = self.source()
         if not isinstance(source, Gldv2Source):
-            raise InputError(f"{self.photos} has no published cleaned set; set `published` to false.")
+            raise InputError(f"{self.photos} has no published cleaned dataset; set `published` to false.")
         return source.metadata("train_clean")
 
 
 def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], home: Path) -> PhotoSource:
-    """Return the source that `photos` names: a dataset if it is a URL, else a folder.
+    """Return the source that `photos` names: a dataset if it is a URL, otherwise a folder.
 
-    Which shard each photo of a folder belongs to is remembered in `home`, or at its shared location if it has one.
+    The record of which photo of a folder is in which shard is kept in `home`, or at its shared location if it has one.
     """
     from landmark_dag.photos.gldv2 import Gldv2Source
     from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
 
     if "://" not in photos:
         if location := shared_location(home):
-            location.sync_folder(_MEMORY)
-            return SharedFolderSource(Path(photos), photos_per_shard, location.copies / _MEMORY, location)
-        return FolderSource(Path(photos), photos_per_shard, home / _MEMORY)
+            location.sync_folder(_SHARDS)
+            return SharedFolderSource(Path(photos), photos_per_shard, location.copies / _SHARDS, location)
+        return FolderSource(Path(photos), photos_per_shard, home / _SHARDS)
     refuse_secrets(photos)
     try:
         download = DownloadSettings(**dataset.get("download", {}))

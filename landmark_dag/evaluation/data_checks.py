@@ -1,6 +1,6 @@
-"""What must hold of stored tables and embeddings: each function returns a sentence for every way in which it does not.
+"""Checks of stored tables and embeddings: each function returns one sentence for every problem found.
 
-Sentences name the shard's photo, rank or value, so that people know where to look. An empty list says that all is well.
+A sentence names the photo, rank or value at fault. An empty list means that nothing is wrong.
 """
 
 import itertools
@@ -19,9 +19,9 @@ _BLOCK = 65536
 
 
 def queries_also_elsewhere(manifests: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
-    """Return (query_id, split, image_id) of every query whose bytes also lie in train or index, sorted.
+    """Return (query_id, split, image_id) of every query whose bytes are also a train or index photo, sorted.
 
-    `manifests` (tables.MANIFEST) by split. Such a query finds itself, and its metrics say nothing.
+    `manifests` holds a manifest (schemas.MANIFEST) for each split. Such a query finds itself: its metrics mean nothing.
     """
     queries = manifests["query"].select("fingerprint", query_id="image_id")
     others = [manifests[split].select("fingerprint", "image_id", split=pl.lit(split)) for split in ("train", "index")]
@@ -30,7 +30,7 @@ def queries_also_elsewhere(manifests: Mapping[str, pl.DataFrame]) -> pl.DataFram
 
 
 def label_problems(labels: pl.DataFrame, manifest: pl.DataFrame) -> list[str]:
-    """Compare the labels (tables.LABELS) with the readable train photos (tables.MANIFEST)."""
+    """Compare the labels (schemas.LABELS) with the readable train photos (schemas.MANIFEST)."""
     without = manifest.join(labels, on="image_id", how="anti")["image_id"].sort()
     names = labels.group_by("landmark").agg(pl.col("landmark_id").n_unique())
     shared = names.filter(pl.col("landmark_id") > 1)["landmark"].sort()
@@ -38,23 +38,26 @@ def label_problems(labels: pl.DataFrame, manifest: pl.DataFrame) -> list[str]:
     if len(without):
         problems.append(f"{len(without)} train photos have no label, such as {without[0]}.")
     if len(shared):
-        problems.append(f"{len(shared)} landmark names stand for several landmark ids, such as {shared[0]!r}.")
+        problems.append(f"{len(shared)} landmark names belong to several landmark ids, such as {shared[0]!r}.")
     return problems
 
 
 def embedding_problems(
     image_ids: list[str], vectors: NDArray[np.float16], model: str, manifest: pl.DataFrame, expected_model: str
 ) -> list[str]:
-    """Check that every photo of the shard's manifest has one finite vector (n, d) of unit length, by one model."""
+    """Check that every photo of the shard's manifest has one finite vector of unit length, by `expected_model`.
+
+    `vectors` is (n, d), one row for each of `image_ids`; `manifest` is schemas.MANIFEST.
+    """
     problems = []
     expected = set(manifest["image_id"])
     missing, unknown = sorted(expected - set(image_ids)), sorted(set(image_ids) - expected)
     if missing:
         problems.append(f"{len(missing)} photos have no embedding, such as {missing[0]}.")
     if unknown:
-        problems.append(f"{len(unknown)} embeddings are of photos that are not there, such as {unknown[0]}.")
+        problems.append(f"{len(unknown)} embeddings are of photos that are not in the manifest, such as {unknown[0]}.")
     if len(set(image_ids)) < len(image_ids):
-        problems.append(f"{len(image_ids) - len(set(image_ids))} photos are embedded twice.")
+        problems.append(f"{len(image_ids) - len(set(image_ids))} photos have a second embedding.")
     lengths = _lengths(vectors)
     wrong = np.flatnonzero(~(np.abs(lengths - 1) <= _LENGTH_ERROR))
     if len(wrong):
@@ -68,7 +71,7 @@ def embedding_problems(
 
 
 def graph_problems(graph: pl.DataFrame, query_ids: pl.Series, index_ids: pl.Series, neighbours: int) -> list[str]:
-    """Check a shard of the kNN graph (tables.NEIGHBOURS): full lists of known photos, once each, nearest first."""
+    """Check a shard of the kNN graph (schemas.NEIGHBOURS): full lists of known photos, once each, nearest first."""
     length = min(neighbours, len(index_ids))
     problems = _list_problems(graph, query_ids, index_ids)
     short = graph.group_by("query_id").len().filter(pl.col("len") != length).sort("query_id")
@@ -85,14 +88,17 @@ def graph_problems(graph: pl.DataFrame, query_ids: pl.Series, index_ids: pl.Seri
 
 
 def vote_problems(votes: pl.DataFrame, image_ids: pl.Series, landmark_ids: pl.Series) -> list[str]:
-    """Check a shard of votes (tables.VOTES): one for each photo, for a landmark of the cleaned dataset, in -1 to 1."""
+    """Check a shard of votes (schemas.VOTES): one for each photo, for a landmark of the cleaned dataset, in -1 to 1."""
     problems = []
     missing = image_ids.filter(~image_ids.is_in(votes["image_id"].implode())).sort()
     if len(missing):
         problems.append(f"{len(missing)} photos have no vote, such as {missing[0]}.")
     strange = votes.filter(~pl.col("landmark_id").is_in(landmark_ids.implode())).sort("image_id")
     if strange.height:
-        problems.append(f"Photo {strange['image_id'][0]} votes for landmark {strange['landmark_id'][0]}, of no photo.")
+        problems.append(
+            f"Photo {strange['image_id'][0]} votes for landmark {strange['landmark_id'][0]}, which is not in the "
+            "cleaned dataset."
+        )
     outside = votes.filter(~pl.col("confidence").is_between(-1.001, 1.001)).sort("image_id")
     if outside.height:
         problems.append(f"The confidence of {outside['image_id'][0]} is {outside['confidence'][0]}, outside -1 to 1.")
@@ -102,9 +108,9 @@ def vote_problems(votes: pl.DataFrame, image_ids: pl.Series, landmark_ids: pl.Se
 def ranking_problems(
     ranking: pl.DataFrame, query_ids: pl.Series, index_ids: pl.Series, limit: int, in_steps: bool
 ) -> list[str]:
-    """Check a shard of a ranking (tables.RANKING): known photos, once each, at most `limit`.
+    """Check a shard of a ranking (schemas.RANKING): known photos, once each, at most `limit`.
 
-    If it was made `in_steps` (sort-step and insert-step, not a soft variant), inserted photos stand after those of the
+    If it was made `in_steps` (sort-step and insert-step, not a soft variant), inserted photos come after those of the
     query's landmark and before all others.
     """
     problems = _list_problems(ranking, query_ids, index_ids)
@@ -128,7 +134,7 @@ def ranking_problems(
 
 
 def step_problems(metrics: Mapping[str, float], settings: DataCheckSettings) -> list[str]:
-    """Compare mAP@100 (percent) of each step, in their order, with the step before."""
+    """Return the steps that lose more mAP@100 (percent) against the step before than the settings allow."""
     return [
         f"mAP@100 falls from {metrics[before]:.1f} ({before}) to {metrics[after]:.1f} ({after})."
         for before, after in itertools.pairwise(metrics)
@@ -139,7 +145,7 @@ def step_problems(metrics: Mapping[str, float], settings: DataCheckSettings) -> 
 def regression_problems(
     metrics: Mapping[str, float], last_good: Mapping[str, float], settings: DataCheckSettings
 ) -> list[str]:
-    """Compare mAP@100 (percent) of each step with that of the last good run on the same photos."""
+    """Return the steps that lose more mAP@100 (percent) against the last good run than the settings allow."""
     return [
         f"mAP@100 ({step}) is {value:.1f}; the last good run had {last_good[step]:.1f}."
         for step, value in metrics.items()
@@ -155,7 +161,9 @@ def _list_problems(lists: pl.DataFrame, query_ids: pl.Series, index_ids: pl.Seri
         problems.append(f"{len(missing)} queries have no list, such as {missing[0]}.")
     unknown = lists.filter(~pl.col("index_id").is_in(index_ids.implode())).sort("query_id", "rank")
     if unknown.height:
-        problems.append(f"The list of {unknown['query_id'][0]} has {unknown['index_id'][0]}, which is no index photo.")
+        problems.append(
+            f"The list of {unknown['query_id'][0]} has {unknown['index_id'][0]}, which is not an index photo."
+        )
     twice = lists.filter(pl.struct("query_id", "index_id").is_duplicated()).sort("query_id", "rank")
     if twice.height:
         problems.append(f"The list of {twice['query_id'][0]} has {twice['index_id'][0]} more than once.")

@@ -169,7 +169,7 @@ def _finding(check: dg.AssetCheckEvaluation) -> str:
     """Return in one line what a failed check found."""
     shown = {name: value.value for name, value in check.metadata.items()}
     what = shown.get("what") or ", ".join(f"{name} {value}" for name, value in shown.items())
-    line = " ".join(str(what).removeprefix("- ").splitlines())
+    line = " ".join(str(what).splitlines())
     return f"{check.asset_key.to_user_string()} fails its check {check.check_name}: {line}"
 
 

@@ -1,4 +1,4 @@
-"""Fetching files from a server: resumed where it broke off, checked, and in place only when whole."""
+"""Downloading files: an interrupted download resumes where it stopped, and a file gets its name when it is complete."""
 
 import contextlib
 import hashlib
@@ -25,8 +25,8 @@ from landmark_dag.storage.secrets import without_secrets
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
 WRITTEN_AT_ONCE = 1 << 18
-"""Bytes gathered before they are written: the page cache holds a file written in larger pieces in larger
-pages, from which photos are read a third faster than from one written 64 KiB at a time."""
+"""Bytes of a write. The page cache holds a file that is written in larger pieces in larger pages; photos are read from
+it a third faster than from a file written 64 KiB at a time."""
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -35,25 +35,25 @@ class DownloadError(InputError):
 
 
 class NotOnServer(DownloadError):
-    """The server has no file of that name."""
+    """The server has no such file."""
 
 
 class _TryAgain(Exception):
-    """An attempt failed in a way that may pass; `wait_seconds` is what the server asked for."""
+    """An attempt failed, and another may succeed; `wait_seconds` is the wait that the server asked for."""
 
     def __init__(self, reason: str, wait_seconds: float = 0.0) -> None:
         super().__init__(reason)
         self.wait_seconds = wait_seconds
 
 
-def _told(error: Exception) -> ConnectionError:
-    """Return an error that says what `error` does, without the signatures of URLs."""
+def _without_secrets(error: Exception) -> ConnectionError:
+    """Return an error with the message of `error`, without the secrets of URLs."""
     return ConnectionError(without_secrets(str(error)) or type(error).__name__)
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """Bytes of a file from `start` on; `total` is the whole file's size where the server tells it."""
+    """Bytes of a file from `start` on; `total` is the size of the whole file, None if the server does not send it."""
 
     start: int
     total: int | None
@@ -61,15 +61,15 @@ class _Answer:
 
 
 def fetch(url: str, target: Path, settings: DownloadSettings, md5: str | None = None) -> Path:
-    """Make `target` hold the file at `url`, and return it; an existing `target` is taken as it is.
+    """Download `url` to `target`, and return `target`; an existing `target` is kept as it is.
 
-    Bytes gather in `<target>.part`. With `md5` the file is checked, and a part left by a process that died is
-    resumed; without it nothing tells a stale part from a good one, and the file is fetched anew. Processes
-    that want the same file wait for each other.
+    The bytes are written to `<target>.part` first. With `md5` the file is checked, and the part of an earlier process
+    is resumed. Without it nothing shows whether such a part is of the same file, and the download starts from the
+    beginning. Processes that download the same file wait for each other.
 
-    Raises NotOnServer, or DownloadError when the server refuses, stays unreachable for all the retries, or
-    the whole file has another md5 sum (the part is kept, so that the sum can be accepted without fetching
-    it again).
+    Raises NotOnServer if the server has no such file. Raises DownloadError if the server refuses, does not answer in
+    all retries, or the complete file has another md5 sum; the part is kept then, so that the sum can be accepted
+    without another download.
     """
     part = target.with_name(f"{target.name}.part")
     try:
@@ -86,7 +86,7 @@ def fetch(url: str, target: Path, settings: DownloadSettings, md5: str | None = 
 
 
 def fetch_text(url: str, settings: DownloadSettings) -> str:
-    """Return the text of the small file at `url`. Raises what fetch raises."""
+    """Return the text of the small file at `url`. Raises what `fetch` raises."""
     with tempfile.TemporaryDirectory() as folder:
         return fetch(url, Path(folder, "text"), settings).read_text(encoding="utf-8", errors="replace")
 
@@ -98,7 +98,7 @@ def md5_of(path: Path) -> str:
 
 
 def _fetch_part(url: str, part: Path, settings: DownloadSettings, md5: str | None) -> None:
-    """Fill `part` with the whole file and check it."""
+    """Download the complete file to `part`, and check it."""
     if md5 is None:
         part.unlink(missing_ok=True)
     resumed = part.exists()
@@ -107,20 +107,20 @@ def _fetch_part(url: str, part: Path, settings: DownloadSettings, md5: str | Non
     _fill(url, part, settings)
     if md5 is not None:
         found = md5_of(part)
-        if found != md5 and resumed:  # the resumed half may have been another version's
+        if found != md5 and resumed:  # the old part may be of another version of the file
             part.unlink()
             _fill(url, part, settings)
             found = md5_of(part)
         if found != md5:
             raise DownloadError(
                 f"{url} has the md5 sum {found}, expected is {md5}; fetch it again later, or if you trust "
-                f"what came, set accepted_md5 of this file to {found}."
+                f"this file, set its accepted_md5 to {found}."
             )
     _log.info("fetched %s: %d bytes in %.1f s", url, part.stat().st_size, time.monotonic() - started)
 
 
 def _fill(url: str, part: Path, settings: DownloadSettings) -> None:
-    """Append to `part` until it is whole, trying again with growing waits while the server fails."""
+    """Append to `part` until it is complete; after an attempt that adds nothing, wait twice as long as before."""
     failures = 0
     while True:
         before = _size(part)
@@ -140,7 +140,7 @@ def _fill(url: str, part: Path, settings: DownloadSettings) -> None:
 
 
 def _append(url: str, part: Path, settings: DownloadSettings) -> None:
-    """Make one attempt to add what `part` lacks; raises _TryAgain when it is not whole after that."""
+    """Make one attempt to append what `part` lacks; raises _TryAgain if it is not complete then."""
     answering = _http_answer if url.startswith(("http://", "https://")) else _fsspec_answer
     with answering(url, _size(part), settings) as answer, part.open("ab", buffering=WRITTEN_AT_ONCE) as file:
         file.truncate(answer.start)
@@ -157,7 +157,7 @@ def _append(url: str, part: Path, settings: DownloadSettings) -> None:
 
 @contextlib.contextmanager
 def _http_answer(url: str, offset: int, settings: DownloadSettings) -> Iterator[_Answer]:
-    """Ask an HTTP server for the file from `offset` on; redirects are followed."""
+    """Request the file from `offset` on from an HTTP server, following redirects."""
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
     try:
         with requests.get(url, headers=headers, stream=True, timeout=settings.timeout_seconds) as response:
@@ -165,13 +165,13 @@ def _http_answer(url: str, offset: int, settings: DownloadSettings) -> Iterator[
     except (requests.exceptions.InvalidURL, requests.exceptions.TooManyRedirects) as error:
         raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}; correct the base URL.") from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, ConnectionError, TimeoutError) as error:
-        told = _told(error)
-        raise _TryAgain(str(told)) from told
+        cause = _without_secrets(error)
+        raise _TryAgain(str(cause)) from cause
 
 
 def _read_status(response: requests.Response, url: str, offset: int) -> _Answer:
-    """Turn the status line and headers into an answer, or into the fitting error."""
-    status, told = response.status_code, f"{response.status_code} {response.reason}"
+    """Return the answer that status line and headers announce, or raise the error that they mean."""
+    status, line = response.status_code, f"{response.status_code} {response.reason}"
     length = response.headers.get("Content-Length", "")
     chunks = response.raw.stream(_CHUNK, decode_content=False)
     if status == 200:
@@ -180,19 +180,19 @@ def _read_status(response: requests.Response, url: str, offset: int) -> _Answer:
     total = int(extent[2]) if extent and extent[2] != "*" else None
     if status == 206 and extent and extent[1] and int(extent[1]) <= offset:
         return _Answer(int(extent[1]), total, chunks)
-    if status == 416 and total is not None:  # nothing lies beyond `offset`
+    if status == 416 and total is not None:  # the file has no bytes from `offset` on
         return _Answer(offset if offset == total else 0, total, iter(()))
     if status in (404, 410):
-        raise NotOnServer(f"{url} does not exist on the server ({told}); check the base URL.")
+        raise NotOnServer(f"{url} does not exist on the server ({line}); check the base URL.")
     if status in _BUSY or status in (206, 416):
         asked = response.headers.get("Retry-After", "")
-        raise _TryAgain(f"the server answered {told}", float(asked) if asked.isdigit() else 0.0)
-    raise DownloadError(f"{url} cannot be fetched: the server answered {told}; check the base URL and your access.")
+        raise _TryAgain(f"the server answered {line}", float(asked) if asked.isdigit() else 0.0)
+    raise DownloadError(f"{url} cannot be fetched: the server answered {line}; check the base URL and your access.")
 
 
 @contextlib.contextmanager
 def _fsspec_answer(url: str, offset: int, settings: DownloadSettings) -> Iterator[_Answer]:
-    """Open a file of any other kind of root (s3://, gs://, memory://) from `offset` on."""
+    """Open a file of any other kind of URL (s3://, gs://, memory://) from `offset` on."""
     try:
         filesystem, path = fsspec.core.url_to_fs(url)
         total = int(filesystem.size(path))
@@ -202,26 +202,26 @@ def _fsspec_answer(url: str, offset: int, settings: DownloadSettings) -> Iterato
     except (ImportError, ValueError, PermissionError) as error:
         raise DownloadError(f"{url} cannot be fetched: {without_secrets(str(error))}.") from None
     except OSError as error:
-        told = _told(error)
-        raise _TryAgain(str(told)) from told
+        cause = _without_secrets(error)
+        raise _TryAgain(str(cause)) from cause
     with remote:
         start = offset if offset <= total else 0
         yield _Answer(start, total, _pieces(remote, start))
 
 
 def _pieces(remote: BinaryIO, start: int) -> Iterator[bytes]:
-    """Yield what `remote` holds from `start` on."""
+    """Yield the bytes of `remote` from `start` on."""
     try:
         remote.seek(start)
         while piece := remote.read(_CHUNK):
             yield piece
     except OSError as error:
-        told = _told(error)
-        raise _TryAgain(str(told)) from told
+        cause = _without_secrets(error)
+        raise _TryAgain(str(cause)) from cause
 
 
 def _check_room(part: Path, needed: int) -> None:
-    """Fail before the disk is full rather than after."""
+    """Raise DownloadError if the disk has less than `needed` bytes free."""
     free = shutil.disk_usage(part.parent).free
     if free < needed:
         raise DownloadError(

@@ -14,7 +14,7 @@ from landmark_dag.photos.source import SPLITS, PhotoLocation, PhotoSource
 from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import FORMAT_KEY, TABLE_FORMAT
 from landmark_dag.storage.hashing import fingerprint
-from landmark_dag.storage.parquet_tables import POLARS_FAULTS
+from landmark_dag.storage.polars_errors import POLARS_FAULTS
 from landmark_dag.storage.schemas import LABELS
 
 _DIGITS = 4

@@ -6,9 +6,8 @@ from urllib.parse import unquote
 import polars as pl
 
 from landmark_dag.errors import InputError
-from landmark_dag.storage.parquet_tables import POLARS_FAULTS
+from landmark_dag.storage.polars_errors import POLARS_FAULTS, problem_of
 from landmark_dag.storage.schemas import LABELS
-from landmark_dag.storage.user_tables import problem_of
 
 _CATEGORIES = {"landmark_id": pl.Int64(), "category": pl.String()}
 

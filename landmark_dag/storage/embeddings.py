@@ -1,6 +1,6 @@
-"""Embeddings of a shard of photos: the Arrow IPC file that holds them, and joining shards."""
+"""Embeddings of photos: the Arrow IPC file of a shard, and joining the embeddings of shards."""
 
-import itertools
+from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +18,8 @@ from landmark_dag.storage.formats import EMBEDDINGS_FORMAT, FORMAT_KEY, MODEL_KE
 class Embeddings:
     """Photos and their embeddings by one model.
 
-    `vectors` is float16 of shape (len(image_ids), d), C-contiguous, each row of unit norm (read-only where
-    it is memory-mapped); `model` is the fingerprint of the model that made them.
+    `vectors` is float16 of shape (len(image_ids), d), C-contiguous, each row of unit norm, and read-only if it is
+    memory-mapped. `model` is the fingerprint of the model.
     """
 
     image_ids: list[str]
@@ -30,9 +30,11 @@ class Embeddings:
 def write_embeddings(path: Path, embeddings: Embeddings, version: str) -> None:
     """Write `embeddings` to `path` as one Arrow record batch; `version` goes to the file's metadata.
 
-    Raises InputError, naming the photo, for a vector that is not finite or zero; `path` is then unchanged.
+    Raises InputError, naming the photo, for a vector that is not finite or zero, and for a photo that occurs twice;
+    `path` is then unchanged.
     """
     _check_vectors(embeddings)
+    _check_distinct(embeddings.image_ids)
     vectors = np.ascontiguousarray(embeddings.vectors, dtype=np.float16)
     batch = pa.record_batch(
         [
@@ -57,7 +59,7 @@ def read_embeddings(path: Path) -> Embeddings:
         if metadata.get(FORMAT_KEY.encode()) != EMBEDDINGS_FORMAT.encode() or reader.num_record_batches != 1:
             raise InputError(f"{path} is not an embeddings file of format {EMBEDDINGS_FORMAT}; {RECOMPUTE}.")
         batch = reader.get_batch(0)
-        batch.validate(full=True)  # what points outside a damaged file would end the process, not raise
+        batch.validate(full=True)  # a damaged file may point outside itself, which would end the process
         column = batch.column("vector")
         vectors = column.flatten().to_numpy(zero_copy_only=True).reshape(-1, column.type.list_size)
         return Embeddings(batch.column("image_id").to_pylist(), vectors, metadata[MODEL_KEY.encode()].decode())
@@ -68,10 +70,10 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def concatenate(shards: Sequence[Embeddings], only: Container[str] | None = None) -> Embeddings:
-    """Join shards, or `only` those photos of theirs, into embeddings in memory, sorted by image id.
+    """Join the embeddings of shards, or of `only` those of their photos, in memory, sorted by image id.
 
-    Raises InputError when there is no shard, when two come from different models or have different
-    dimensions (it names both), or when a photo stands in two of them.
+    Raises InputError when there is no shard, when two are of different models or dimensions (it names both), or when
+    a photo occurs twice.
     """
     if not shards:
         raise InputError("There are no embeddings to join; embed at least one shard of photos first.")
@@ -82,9 +84,7 @@ def concatenate(shards: Sequence[Embeddings], only: Container[str] | None = None
     image_ids = [shard.image_ids[row] for shard, rows in zip(shards, kept, strict=True) for row in rows]
     order = sorted(range(len(image_ids)), key=image_ids.__getitem__)
     ordered = [image_ids[position] for position in order]
-    for before, after in itertools.pairwise(ordered):
-        if before == after:
-            raise InputError(f"Photo {after} stands twice in the embeddings; keep one of the two.")
+    _check_distinct(ordered)
     vectors = np.empty((len(order), first.vectors.shape[1]), dtype=np.float16)
     destination = np.empty(len(order), dtype=np.int64)
     destination[order] = np.arange(len(order))
@@ -97,26 +97,26 @@ def concatenate(shards: Sequence[Embeddings], only: Container[str] | None = None
 
 
 def _rows(shard: Embeddings, only: Container[str] | None) -> Sequence[int]:
-    """Return the rows of the shard's photos that are in `only`; all of them, as a range, where that is None."""
+    """Return the rows of the shard's photos that are in `only`; all rows, as a range, if it is None."""
     if only is None:
         return range(len(shard.image_ids))
     return [row for row, image_id in enumerate(shard.image_ids) if image_id in only]
 
 
 def sample(embeddings: Embeddings, count: int) -> Embeddings:
-    """Return at most `count` photos, evenly spaced."""
+    """Return `count` photos at equal distances in the order of `embeddings`; all of them if there are fewer."""
     total = len(embeddings.image_ids)
     rows = np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))
     return Embeddings([embeddings.image_ids[row] for row in rows], embeddings.vectors[rows], embeddings.model)
 
 
 def check_same_model(first: Embeddings, other: Embeddings) -> None:
-    """Raise InputError unless both come from one model and have as many dimensions."""
+    """Raise InputError unless both are of one model and of one dimension."""
     names = [shard.image_ids[0] if shard.image_ids else "(no photo)" for shard in (first, other)]
     if first.model != other.model:
         raise InputError(
             f"Embeddings of two models cannot be mixed: photo {names[0]} was embedded by {first.model}, "
-            f"photo {names[1]} by {other.model}; embed all photos with one of them."
+            f"photo {names[1]} by {other.model}; embed all photos with one model."
         )
     dimensions = first.vectors.shape[1], other.vectors.shape[1]
     if dimensions[0] != dimensions[1]:
@@ -124,6 +124,13 @@ def check_same_model(first: Embeddings, other: Embeddings) -> None:
             f"Embeddings of {dimensions[0]} and {dimensions[1]} dimensions cannot be mixed "
             f"(photos {names[0]} and {names[1]}); embed all photos with one model."
         )
+
+
+def _check_distinct(image_ids: Sequence[str]) -> None:
+    """Raise InputError, naming the photo, when one occurs twice."""
+    if len(set(image_ids)) < len(image_ids):
+        repeated = next(image_id for image_id, count in Counter(image_ids).items() if count > 1)
+        raise InputError(f"Photo {repeated} has two embeddings; keep one of the two.")
 
 
 def _check_vectors(embeddings: Embeddings) -> None:

@@ -1,4 +1,4 @@
-"""Files of those whose neighbours come from a vector database of their own; see read_table_file for faults."""
+"""Neighbours, labels and votes that users bring, for example from a vector database; errors as in read_table_file."""
 
 from pathlib import Path
 
@@ -24,11 +24,11 @@ PLAIN_LABELS = Table("labels", LABELS.columns[:2], ("image_id",))
 
 
 def read_neighbours(path: Path) -> pl.DataFrame:
-    """Return tables.NEIGHBOURS, by query id, then rank, from `query_id,index_id,similarity` in any row order.
+    """Return schemas.NEIGHBOURS, by query id, then rank, from `query_id,index_id,similarity` in any row order.
 
-    Rank goes by similarity descending, ties by index id ascending. The file may hold the rank itself; it must
-    then be 1, 2, 3 ... within a query and never rise in similarity. Raises InputError for these, and for a
-    pair of query and index photo that stands twice.
+    Ranks are by similarity, descending; ties are by index id, ascending. If the file has ranks, they must be
+    1, 2, 3 ... within a query, and the similarity must never rise. Raises InputError otherwise, and if a pair of query
+    and index photo occurs twice.
     """
     table, frame = read_table_file(path, UNRANKED_NEIGHBOURS, NEIGHBOURS)
     refuse_repeats(path, frame, ["query_id", "index_id"])
@@ -44,7 +44,7 @@ def read_neighbours(path: Path) -> pl.DataFrame:
 
 
 def read_train_neighbours(path: Path) -> pl.DataFrame:
-    """Return `image_id,train_id,similarity`; a pair may not stand twice."""
+    """Return `image_id,train_id,similarity`; raises InputError if a pair occurs twice."""
     _, frame = read_table_file(path, PLAIN_TRAIN_NEIGHBOURS)
     refuse_repeats(path, frame, ["image_id", "train_id"])
     return frame
@@ -58,16 +58,16 @@ def read_labels(path: Path) -> pl.DataFrame:
 
 
 def read_votes(path: Path) -> pl.DataFrame:
-    """Return tables.VOTES; a photo may not stand twice."""
+    """Return schemas.VOTES; raises InputError if a photo occurs twice."""
     _, frame = read_table_file(path, VOTES)
     refuse_repeats(path, frame, ["image_id"])
     return frame
 
 
-def refuse_strangers(path: Path, column: str, known_path: Path, known: pl.Series) -> None:
-    """Raise InputError naming the first row of the neighbours in `path` whose `column` is not in `known`.
+def refuse_unknown(path: Path, column: str, known_path: Path, known: pl.Series) -> None:
+    """Raise InputError, naming the first row of the neighbours in `path` whose `column` is not in `known`.
 
-    It reads the file again: call it when a stranger has been met, to say where it stands.
+    This reads the file again: call it only to name the row of an unknown photo that was found.
     """
     _, frame = read_table_file(path, UNRANKED_NEIGHBOURS, NEIGHBOURS, PLAIN_TRAIN_NEIGHBOURS)
     photos = frame[column]

@@ -8,10 +8,8 @@ import polars as pl
 from landmark_dag.errors import InputError
 from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.formats import FORMAT_KEY, NOTE_PREFIX, RECOMPUTE, TABLE_FORMAT, VERSION_KEY
+from landmark_dag.storage.polars_errors import POLARS_FAULTS, problem_of
 from landmark_dag.storage.schemas import Table, refuse_repeats
-
-POLARS_FAULTS = (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException)
-"""What polars raises for a damaged file; its CSV reader panics on unbalanced quotes."""
 
 
 def write_table(
@@ -38,7 +36,7 @@ def read_table(path: Path, table: Table) -> pl.DataFrame:
         metadata = pl.read_parquet_metadata(path)
         frame = pl.read_parquet(path)
     except POLARS_FAULTS as error:
-        raise InputError(f"{path} cannot be read as the table {table.name}: {error}") from error
+        raise InputError(f"{path} cannot be read as the table {table.name}: {problem_of(error)}") from error
     if metadata.get(FORMAT_KEY) != TABLE_FORMAT:
         raise InputError(
             f"{path} has format {metadata.get(FORMAT_KEY)}, this release reads format {TABLE_FORMAT}; {RECOMPUTE}."

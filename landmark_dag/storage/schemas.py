@@ -7,11 +7,12 @@ from pathlib import Path
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.storage.polars_errors import problem_of
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, polars dtype, what it holds, and whether it may be null."""
+    """One column: its name, polars dtype, description, and whether it may be null."""
 
     name: str
     dtype: pl.DataType
@@ -33,14 +34,14 @@ class Table:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     def empty(self) -> pl.DataFrame:
-        """Return a frame of no rows with this table's columns."""
+        """Return a frame with this table's columns and no rows."""
         return pl.DataFrame(schema=self.schema)
 
     def conform(self, frame: pl.DataFrame, origin: str) -> pl.DataFrame:
-        """Return `frame` with exactly this table's columns, in order and cast to their dtypes.
+        """Return `frame` with exactly this table's columns, in their order and cast to their dtypes.
 
-        Raises InputError, naming `origin` (a file or an asset), for a column that is missing, unknown, of
-        another kind, or null where it must not be.
+        Raises InputError, naming `origin` (a file or an asset), for a column that is missing, unknown, of another
+        kind, or null although it must not be.
         """
         expected = list(self.schema)
         unknown = [name for name in frame.columns if name not in expected]
@@ -51,7 +52,7 @@ class Table:
         try:
             frame = frame.select(pl.col(column.name).cast(column.dtype) for column in self.columns)
         except pl.exceptions.PolarsError as error:
-            raise InputError(f"{origin} does not fit the table {self.name}: {error}") from error
+            raise InputError(f"{origin} does not fit the table {self.name}: {problem_of(error)}.") from error
         for column in self.columns:
             if not column.nullable and frame[column.name].null_count():
                 row = int(frame[column.name].is_null().arg_true()[0]) + 1
@@ -147,14 +148,14 @@ LOCAL_FEATURES = Table(
     ),
     ("image_id",),
 )
-"""An Arrow file, of `cleaning.local_features`."""
+"""Stored in Arrow files, see `matching.local_features`."""
 
 EMBEDDINGS = Table(
     "embeddings",
     (_image_id, Column("vector", pl.List(pl.Float16), "embedding of unit norm, of one length for all photos")),
     ("image_id",),
 )
-"""An Arrow file, of `retrieval.embeddings`."""
+"""Stored in Arrow files, see `storage.embeddings`."""
 
 MATCH_CANDIDATES = Table(
     "match_candidates",
@@ -269,8 +270,8 @@ RETRIEVAL_METRICS = Table(
         *_with_interval("map_at_100", "mean average precision over the first 100"),
         *_with_interval("precision_at_1", "queries whose first photo is relevant"),
         *_with_interval("precision_at_10", "share of relevant photos among the first 10"),
-        *_with_interval("recall_at_10", "share of the relevant photos that stand among the first 10"),
-        *_with_interval("recall_at_100", "share of the relevant photos that stand among the first 100"),
+        *_with_interval("recall_at_10", "share of the relevant photos that are among the first 10"),
+        *_with_interval("recall_at_100", "share of the relevant photos that are among the first 100"),
         Column("queries", pl.Int32(), "queries that count"),
     ),
     ("step", "usage"),

@@ -1,4 +1,4 @@
-"""A shared location: files under any URL that fsspec opens, and the copies that this machine works on."""
+"""A shared location: files under any URL that fsspec opens, and the copies of them on this machine."""
 
 import errno
 import json
@@ -12,14 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from filelock import FileLock
-
 from landmark_dag.errors import InputError
-from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.atomic import lock_beside, replacing
 from landmark_dag.storage.secrets import refuse_secrets
 
 _WHOLE_OR_NOTHING = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory"}
-"""Kinds of storage where one put is seen whole or not at all; elsewhere a file is put aside and renamed."""
+"""Storages where readers see the whole of a file put there or nothing; elsewhere it is put aside and renamed."""
 
 _UNFINISHED = ".tmp"
 _IDENTITY = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created")
@@ -27,39 +25,41 @@ _IDENTITY = ("ETag", "etag", "mtime", "LastModified", "last_modified", "created"
 
 @dataclass(frozen=True)
 class SharedLocation:
-    """Files under `url`, which every machine sees, and their copies in the folder `copies`, which only this one sees.
+    """Files under `url`, which every machine sees, and their copies in the folder `copies`, which this machine sees.
 
-    Names are relative to both, with slashes. What each file was when the two last agreed is remembered in
-    copies/.shared. Credentials come from the environment alone, as the URL's fsspec implementation reads them.
+    Names are relative to both, with slashes. copies/.shared records the identity (size and time) of each file when
+    shared file and copy last were equal. Credentials come only from the environment, as the URL's fsspec
+    implementation reads them.
     """
 
     url: str
     copies: Path
 
     def sync(self, names: Iterable[str]) -> None:
-        """Make the copies of `names` and the shared files equal, in whichever direction is due.
+        """Make the copies of `names` and the shared files equal.
 
-        A copy written since they last agreed is shared; a shared file written since then is copied, also where
-        both were. A file removed from the location loses its copy. Each is seen whole or not at all. Raises
-        InputError when the location cannot be reached, refuses the credentials, or is not there.
+        A copy that changed since they were equal is shared. A shared file that changed is copied, even if its copy
+        changed too. The copy of a file that was removed from the location is removed. Readers see the whole of a
+        file or nothing. Raises InputError when the location cannot be reached, refuses the credentials, or does not
+        exist.
         """
         for folder, group in groupby(sorted(map(PurePosixPath, names)), key=lambda name: name.parent):
             self._sync(folder, [name.name for name in group])
 
     def sync_folder(self, folder: str) -> None:
-        """Make the copies of all files right in `folder` and the shared files equal; see `sync`."""
+        """Make the copies of all files directly in `folder` and the shared files equal; see `sync`."""
         self._sync(PurePosixPath(folder), None)
 
     def check(self) -> None:
-        """Raise InputError unless the bucket or folder that the URL lies in is there and lets this machine in."""
-        with self._told():
+        """Raise InputError unless the URL's bucket or folder exists and accepts this machine's credentials."""
+        with self._explained():
             files, root = self._files
             files.info(root.split("/")[0] if urlsplit(self.url).netloc else root)
 
     def _sync(self, folder: PurePosixPath, names: list[str] | None) -> None:
+        """Sync the files `names` of `folder`, or all of its files if `names` is None."""
         memory = self.copies / ".shared" / folder / "agreed.json"
-        memory.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(memory.with_suffix(".lock")), self._told():
+        with lock_beside(memory), self._explained():
             agreed = json.loads(memory.read_text(encoding="utf-8")) if memory.exists() else {}
             copies = self.copies / folder
             shared = self._shared(folder, names)
@@ -89,7 +89,7 @@ class SharedLocation:
 
     @cached_property
     def _files(self) -> tuple[Any, str]:
-        """The fsspec file system of the URL, and the URL's path in it."""
+        """The fsspec file system of the URL, and the path in it."""
         import fsspec
         from fsspec.implementations.local import LocalFileSystem
 
@@ -97,13 +97,13 @@ class SharedLocation:
         try:
             files, root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
-            raise InputError(f"{self.url} cannot be opened: {error}; install what it asks for.") from error
+            raise InputError(f"{self.url} cannot be opened: {error}; install the package that it names.") from error
         if isinstance(files, LocalFileSystem) and not Path(root).is_dir():
-            raise InputError(f"This machine has no folder {root} ({self.url}); mount or make it.")
+            raise InputError(f"This machine has no folder {root} ({self.url}); mount it or create it.")
         return files, root.rstrip("/")
 
     def _shared(self, folder: PurePosixPath, names: list[str] | None) -> dict[str, str]:
-        """Return the identity of the shared files of `folder` by name: of all, or of `names` that are there."""
+        """Return the identity of each shared file in `folder` by name: of all, or of those of `names` that exist."""
         files, root = self._files
         try:
             if names is not None and len(names) == 1:
@@ -120,18 +120,19 @@ class SharedLocation:
         }
 
     def _get(self, folder: PurePosixPath, listed: dict[str, str]) -> None:
-        """Bring files, which had the identities `listed` a moment ago."""
+        """Copy shared files to this machine; `listed` holds their identities a moment ago."""
         files, root = self._files
         names = list(listed)
         with ExitStack() as stack:
             written = [stack.enter_context(replacing(self.copies / folder / name)) for name in names]
             files.get([f"{root}/{folder / name}" for name in names], [str(path) for path in written])
-            now = self._shared(folder, names)  # another machine may have written one meanwhile
+            now = self._shared(folder, names)  # another machine may have written one since
             for name, path in zip(names, written, strict=True):
                 if path.stat().st_size != _size(now.get(name)):
                     self._check_whole(folder / name, path.stat().st_size, _size(listed[name]))
 
     def _put(self, folder: PurePosixPath, names: list[str]) -> None:
+        """Share the copies of files."""
         files, root = self._files
         copies = [str(self.copies / folder / name) for name in names]
         targets = [f"{root}/{folder / name}" for name in names]
@@ -153,19 +154,19 @@ class SharedLocation:
                     files.rm_file(unfinished)
             raise
 
-    def _check_whole(self, name: PurePosixPath, came: int, size: int) -> None:
-        """Raise InputError when not all of a file's `size` bytes came over: storage may end a copy without a word."""
-        if came != size:
+    def _check_whole(self, name: PurePosixPath, copied: int, size: int) -> None:
+        """Raise InputError unless all `size` bytes of a file were copied: some storages end a copy without an error."""
+        if copied != size:
             raise InputError(
-                f"Of {self.url}/{name} {came} of {size} bytes came over; run again, and see to the storage if that "
-                "does not help."
-            ) from ConnectionError("a copy was cut short")  # worth another try
+                f"Only {copied} of {size} bytes of {self.url}/{name} were copied; run again, and check the storage if "
+                "that does not help."
+            ) from ConnectionError("a copy was cut short")  # which is retried
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise what fails inside the block as an InputError of one sentence, without what the storage said.
+    def _explained(self) -> Iterator[None]:
+        """Raise errors of the block as an InputError of one sentence that does not repeat the storage's message.
 
-        Every implementation of fsspec has errors of its own, and what they say may name an account.
+        Every implementation of fsspec has its own errors, and their messages may name an account.
         """
         try:
             yield
@@ -177,39 +178,39 @@ class SharedLocation:
             kind, cause = type(error).__name__, None
             bucket = urlsplit(self.url).netloc or self.url
             if isinstance(error, PermissionError) or "Credentials" in kind:
-                told = (
-                    f"{self.url} refuses this machine's credentials ({kind}): set those that may list, read and write "
-                    "it in the environment (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
+                problem = (
+                    f"{self.url} refuses this machine's credentials ({kind}): set credentials that may list, read and "
+                    "write it in the environment (for S3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY)"
                 )
             elif isinstance(error, FileNotFoundError):
-                told = f"There is no bucket or folder {bucket} for {self.url}: make it, or mend the URL"
+                problem = f"There is no bucket or folder {bucket} for {self.url}: create it, or correct the URL"
             else:
-                cause = ConnectionError(kind)  # worth another try
-                told = (
-                    f"{self.url} cannot be reached ({kind}): see that the network is up and the address right (for "
-                    "S3: AWS_ENDPOINT_URL)"
+                cause = ConnectionError(kind)  # which is retried
+                problem = (
+                    f"{self.url} cannot be reached ({kind}): check the network and the address (for S3: "
+                    "AWS_ENDPOINT_URL)"
                 )
-            raise InputError(f"{told}, then run again; what is stored already is kept.") from cause
+            raise InputError(f"{problem}, then run again; what is stored already is kept.") from cause
 
 
 def _visible(folder: Path) -> list[str]:
-    """Return the names of the files right in `folder`, without hidden ones: locks, and what is being written."""
+    """Return the names of the files directly in `folder`, without hidden ones: locks and temporary files."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return [path.name for path in paths if path.is_file() and not path.name.startswith(".")]
 
 
 def _identity(info: dict[str, Any]) -> str:
-    """Return what tells one content of a shared file from another."""
+    """Return the identity of a shared file: its size, and its tag or time."""
     return f"{info['size']} {next((info[key] for key in _IDENTITY if info.get(key)), '')}"
 
 
 def _size(identity: str | None) -> int:
-    """Return the bytes of the file that has this identity; none of one that is not there."""
+    """Return the size of the file with this identity; 0 for None."""
     return int(identity.split(" ")[0]) if identity else 0
 
 
 def _identity_of_copy(path: Path) -> str | None:
-    """Return what tells one content of a copy from another; None where there is no copy."""
+    """Return the identity of a copy: its size and time; None if there is no copy."""
     if not path.is_file():
         return None
     status = path.stat()

@@ -1,4 +1,4 @@
-"""Reading and writing the tables of one's own: CSV or Parquet by extension, every fault named by file and row."""
+"""Reading and writing users' tables: CSV or Parquet by extension; messages name the file, the row and the value."""
 
 from pathlib import Path
 
@@ -6,27 +6,20 @@ import polars as pl
 
 from landmark_dag.errors import InputError
 from landmark_dag.storage.atomic import replacing
-from landmark_dag.storage.parquet_tables import POLARS_FAULTS
+from landmark_dag.storage.polars_errors import POLARS_FAULTS, problem_of
 from landmark_dag.storage.schemas import Column, Table
 
 LONGEST_LINE = 64 * 2**20
-"""Bytes from which a line of a CSV file is taken for something else than a row."""
-
-
-def problem_of(error: BaseException) -> str:
-    """Return in one line what one of POLARS_FAULTS says of a file; of a panic it says nothing of use."""
-    if isinstance(error, pl.exceptions.PanicException):
-        return 'it is damaged; in a CSV file see that every quote (") is closed'
-    return str(error).split("\n", 1)[0]
+"""Bytes from which a line of a CSV file is not accepted as a row."""
 
 
 def read_table_file(path: Path, *tables: Table) -> tuple[Table, pl.DataFrame]:
-    """Return which of `tables` the file at `path` (.csv or .parquet) holds, and its rows in their order.
+    """Return which of `tables` is in the file at `path` (.csv or .parquet), and its rows in their order.
 
-    Columns may stand in any order. CSV cells are read as text first, so that an id like 0000000000001e10 or
-    None stays what it is; an empty cell is a null. Raises InputError, naming the file and the row (from 1,
-    below the header) and value at fault: another extension, an unreadable or empty file, a missing or unknown
-    column, a null where none may be, a cell that is no number, a number that is not finite.
+    Columns may be in any order. CSV cells are read as text first, so that an id such as 0000000000001e10 or None
+    stays unchanged; an empty cell is a null. Raises InputError, naming the file, the row (from 1, below the header)
+    and the value, for another extension, an unreadable or empty file, a missing or unknown column, a null in a
+    column without nulls, a cell that is not a number, and a number that is not finite.
     """
     frame = _read(path)
     table = next((table for table in tables if set(table.schema) == set(frame.columns)), None)
@@ -53,7 +46,7 @@ def check_writable(path: Path) -> None:
 
 
 def refuse_where(path: Path, wrong: pl.Series, values: pl.Series, problem: str) -> None:
-    """Raise InputError naming the first row where the boolean `wrong` holds, and its value."""
+    """Raise InputError, naming the first row in which `wrong` (boolean) is true, and its value."""
     if wrong.any():
         row = int(wrong.arg_true()[0])
         value = "" if values[row] is None else f" {values[row]!r}"
@@ -72,7 +65,7 @@ def words(cells: pl.Series) -> pl.Series:
     odd = cells.str.contains(r"[\t-\r]|  ") | cells.str.starts_with(" ") | cells.str.ends_with(" ")
     if (odd | (cells.str.len_bytes() != cells.str.len_chars())).any():
         return cells.str.extract_all(r"\S+")
-    # Single ASCII spaces: splitting is eight times as fast, but would make one empty word of an empty text.
+    # Splitting at single ASCII spaces is eight times as fast; an empty text would become one empty word.
     return cells.replace("", None).str.split(" ").fill_null([])
 
 
@@ -101,7 +94,7 @@ def _extension(path: Path) -> str:
 
 
 def _refuse_long_lines(path: Path) -> None:
-    """Raise InputError for a line that no reader should be asked to hold in memory."""
+    """Raise InputError for a line that is too long for a row; a reader would hold all of it in memory."""
     line = 1
     length = 0
     with path.open("rb") as file:
@@ -116,7 +109,7 @@ def _refuse_long_lines(path: Path) -> None:
 
 
 def _converted(path: Path, values: pl.Series, column: Column) -> pl.Series:
-    """Return `values` as the column's dtype; raises InputError naming the first row that has no such value."""
+    """Return `values` cast to the column's dtype; raises InputError, naming the first row that does not fit."""
     if values.dtype == pl.String:
         values = values.set(values == "", None)
     if not column.nullable:

@@ -1,6 +1,4 @@
-"""The data version that a stored file carries: none where the file is damaged or another release's, so that it is
-made again.
-"""
+"""The data version in a stored file; a file that is damaged or from another release has none, so it is recomputed."""
 
 import json
 from pathlib import Path
@@ -18,19 +16,20 @@ from landmark_dag.storage.formats import (
     TABLE_FORMAT,
     VERSION_KEY,
 )
+from landmark_dag.storage.polars_errors import POLARS_FAULTS
 
 
 def stored_version(path: Path) -> str | None:
-    """Return the version that the file at `path` carries.
+    """Return the data version of the file at `path`.
 
-    None where there is no file, where it cannot be read, where it is a record of files that are gone, and where it
-    is of another format than this release writes; its step then computes it again.
+    None if there is no file, if it cannot be read, if it is a record that names a missing file, or if its format is
+    not the one that this release writes. Its step then computes it again.
     """
     if not path.exists():
         return None
     try:
         content = _read(path)
-    except (OSError, ValueError, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except (ValueError, pa.ArrowException, *POLARS_FAULTS):
         return None
     if path.suffix == ".json":
         if content.get("format") != int(TABLE_FORMAT):
@@ -40,13 +39,13 @@ def stored_version(path: Path) -> str | None:
     return content.get(VERSION_KEY) if content.get(FORMAT_KEY) == _format(path) else None
 
 
-def not_readable(path: Path) -> InputError:
-    """Return the error that says that the file at `path` is there but carries no version."""
+def damaged(path: Path) -> InputError:
+    """Return the error for a file that exists but has no version."""
     return InputError(f"{path} is damaged, or was written by another release; {RECOMPUTE}.")
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return what a file says of itself; raises what its reader raises."""
+    """Return the metadata of a file, or the whole of a JSON record; raises what its reader raises."""
     if path.suffix == ".json":
         return dict(json.loads(path.read_text(encoding="utf-8")))
     if path.suffix == ".arrow":
@@ -57,7 +56,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _format(path: Path) -> str:
-    """Return the format that this release writes at `path`."""
+    """Return the format in which this release writes the file at `path`."""
     if path.suffix == ".parquet":
         return TABLE_FORMAT
     return LOCAL_FEATURES_FORMAT if path.parent.name == "local_features" else EMBEDDINGS_FORMAT

@@ -129,7 +129,7 @@ def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: Worl
     source, target = (world.store.path("index/embeddings", shard) for shard in ("0000", "0002"))
     target.write_bytes(source.read_bytes())
     world.register("index", "0002")
-    with pytest.raises(Exception, match="index-0000-0000 stands in two shards of index/embeddings"):
+    with pytest.raises(Exception, match="index-0000-0000 is in two shards of index/embeddings"):
         world.graph("0000")
     assert world.rows("0000") == before
 
@@ -139,7 +139,7 @@ def test_an_index_shard_of_another_model_is_refused_with_both_named(world: World
     world.register("index", "0000", "0001")
     path = world.store.path("index/embeddings", "0001")
     write_embeddings(path, Embeddings(["other"], np.ones((1, 8), np.float16), "another model"), "1")
-    with pytest.raises(Exception, match=r"shard 0000 was made by model model \(8 .*, of shard 0001 by another model"):
+    with pytest.raises(Exception, match=r"shard 0000 is by model model \(8 .*, of shard 0001 by another model"):
         world.graph("0000")
     assert not world.store.path("knn_graph", "0000").exists()
 

@@ -59,7 +59,7 @@ def test_labels_that_are_missing_or_shared_are_told() -> None:
     labels = pl.DataFrame([("a", 1, "tower"), ("b", 2, "tower")], schema=LABELS.schema, orient="row")
     assert label_problems(labels, manifest({"a": "x", "c": "y"})) == [
         "1 train photos have no label, such as c.",
-        "1 landmark names stand for several landmark ids, such as 'tower'.",
+        "1 landmark names belong to several landmark ids, such as 'tower'.",
     ]
     assert label_problems(labels.head(1), manifest({"a": "x"})) == []
 
@@ -73,8 +73,8 @@ def test_sound_embeddings_have_no_problem() -> None:
     ("ids", "vectors", "model", "problem"),
     [
         (["a"], [[1, 0]], "m", "1 photos have no embedding, such as b."),
-        (["a", "b", "z"], [[1, 0]] * 3, "m", "1 embeddings are of photos that are not there, such as z."),
-        (["a", "a", "b"], [[1, 0]] * 3, "m", "1 photos are embedded twice."),
+        (["a", "b", "z"], [[1, 0]] * 3, "m", "1 embeddings are of photos that are not in the manifest, such as z."),
+        (["a", "a", "b"], [[1, 0]] * 3, "m", "1 photos have a second embedding."),
         (["a", "b"], [[1, 0], [2, 0]], "m", "1 embeddings do not have length 1, such as that of b, of length 2."),
         (["a", "b"], [[1, 0], [np.nan, 0]], "m", "such as that of b, of length nan."),
         (["a", "b"], [[1, 0]] * 2, "old", "The embeddings are by model old, the trained model is m."),
@@ -91,7 +91,7 @@ def test_damage_to_embeddings_is_told(ids: list[str], vectors: list, model: str,
         (GRAPH, None),
         (GRAPH[:2], "1 queries have no list, such as q2."),
         (GRAPH[:3], "1 lists do not have 2 photos, such as that of q2, which has 1."),
-        ([*GRAPH[:3], ("q2", 2, "zz", 0.1)], "The list of q2 has zz, which is no index photo."),
+        ([*GRAPH[:3], ("q2", 2, "zz", 0.1)], "The list of q2 has zz, which is not an index photo."),
         ([*GRAPH[:3], ("q2", 2, "c", 0.1)], "The list of q2 has c more than once."),
         ([*GRAPH[:3], ("q2", 3, "a", 0.1)], "The ranks of q2 do not count from 1 without gaps."),
         ([*GRAPH[:3], ("q2", 2, "a", 0.6)], "The list of q2 rises in similarity at rank 2."),
@@ -106,7 +106,7 @@ def test_damage_to_a_graph_is_told(rows: list[tuple], problem: str | None) -> No
     [
         ([("q1", 7, 0.9), ("q2", 8, -0.1)], None),
         ([("q1", 7, 0.9)], "1 photos have no vote, such as q2."),
-        ([("q1", 7, 0.9), ("q2", 9, 0.2)], "Photo q2 votes for landmark 9, of no photo."),
+        ([("q1", 7, 0.9), ("q2", 9, 0.2)], "Photo q2 votes for landmark 9, which is not in the cleaned dataset."),
         ([("q1", 7, 0.9), ("q2", 8, 1.5)], "The confidence of q2 is 1.5, outside -1 to 1."),
         ([("q1", 7, 0.9), ("q2", 8, float("nan"))], "The confidence of q2 is nan, outside -1 to 1."),
     ],
@@ -121,7 +121,7 @@ def test_damage_to_votes_is_told(rows: list[tuple], problem: str | None) -> None
     [
         (RANKED, True, None),
         ([*RANKED, ("q2", 2, "a", 0.1, "retrieved"), ("q2", 3, "b", 0.1, "retrieved"),
-          ("q2", 4, "zz", 0.1, "retrieved")], True, "The list of q2 has zz, which is no index photo."),
+          ("q2", 4, "zz", 0.1, "retrieved")], True, "The list of q2 has zz, which is not an index photo."),
         ([*RANKED, ("q2", 2, "c", 0.1, "retrieved")], True, "The list of q2 has c more than once."),
         ([*RANKED, ("q2", 2, "a", 0.4, "same landmark")], True,
          "The list of q2 has a photo with the reason 'same landmark' after photos that must follow it, at rank 2."),

@@ -44,7 +44,7 @@ def test_every_process_has_a_gpu_of_its_own_while_it_lives(tmp_path: Path, monke
         assert first_free(GPUS) == "cuda:1"
         with other_process(tmp_path) as second:
             _, printed = second.communicate()
-        assert "Other runs hold cuda:0, cuda:1; let no more runs go at once than there are GPUs" in printed
+        assert "Other runs hold cuda:0, cuda:1; allow no more runs at once than there are GPUs" in printed
         first.kill()
     with other_process(tmp_path) as third:
         assert third.stdout and third.stdout.readline() == "cuda:0\n"

@@ -1,4 +1,4 @@
-"""The store: where files lie, and which version each carries."""
+"""The store: the path and the version of every stored output."""
 
 from pathlib import Path
 

@@ -114,7 +114,7 @@ def test_shards_of_two_dimensions_are_refused_naming_both() -> None:
 
 
 def test_a_photo_in_two_shards_is_refused() -> None:
-    with pytest.raises(InputError, match="Photo a stands twice"):
+    with pytest.raises(InputError, match="Photo a has two embeddings"):
         concatenate([random_embeddings(["a"]), random_embeddings(["b", "a"])])
 
 

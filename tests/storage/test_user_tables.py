@@ -1,4 +1,4 @@
-"""Table files of one's own: text stays text, and every fault is named."""
+"""Users' tables: text stays text, and every error names the file and the row."""
 
 from pathlib import Path
 
