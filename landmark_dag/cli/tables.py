@@ -21,7 +21,7 @@ def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> No
     Files are .csv or .parquet, rows in any order.
     """
     from landmark_dag.retrieval.votes import votes_from_neighbours
-    from landmark_dag.storage.neighbour_files import read_labels, read_train_neighbours, refuse_strangers
+    from landmark_dag.storage.neighbour_files import read_labels, read_train_neighbours, refuse_unknown
     from landmark_dag.storage.user_tables import check_writable, write_table_file
 
     check_writable(out)
@@ -29,7 +29,7 @@ def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> No
     try:
         votes = votes_from_neighbours(pairs, known, k)
     except InputError:
-        refuse_strangers(neighbours, "train_id", labels, known["image_id"])
+        refuse_unknown(neighbours, "train_id", labels, known["image_id"])
         raise
     write_table_file(out, votes)
     summary = {
@@ -76,7 +76,7 @@ def rerank(
 
     from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking, sorted_ranking
     from landmark_dag.settings.reranking import InsertSettings
-    from landmark_dag.storage.neighbour_files import read_neighbours, read_votes, refuse_strangers
+    from landmark_dag.storage.neighbour_files import read_neighbours, read_votes, refuse_unknown
     from landmark_dag.storage.user_tables import check_writable, write_table_file
 
     check_writable(out)
@@ -90,8 +90,8 @@ def rerank(
         else:
             ranking = sorted_ranking(lists, of_queries, of_index).filter(pl.col("rank") <= limit)
     except InputError:
-        refuse_strangers(neighbours, "query_id", query_votes, of_queries["image_id"])
-        refuse_strangers(neighbours, "index_id", index_votes, of_index["image_id"])
+        refuse_unknown(neighbours, "query_id", query_votes, of_queries["image_id"])
+        refuse_unknown(neighbours, "index_id", index_votes, of_index["image_id"])
         raise
     write_table_file(out, ranking)
     reasons = dict(sorted(ranking["reason"].value_counts().iter_rows()))
