@@ -6,79 +6,62 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pytest
-from PIL import Image
 
 from assets.retrieval import graph_recall, index_embeddings, knn_graph
-from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.manifest import build_manifest
-from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
 from landmark_dag.storage.hashing import digest
-from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import MANIFEST, NEIGHBOURS
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
-from resources.accelerator import Accelerator
-from resources.store import Store
+from tests.support.photos import located, write_photo
+from tests.support.vectors import unit_vectors
+from tests.support.worlds import World, reported
 
 
-class World:
-    """A store with the embeddings of three index shards and two query shards, of which some are registered."""
+class Graphs(World):
+    """Embeddings of three index and three query shards, of which tests register some; and the graphs made of them."""
 
     def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
-        self.instance = instance
-        self.store = Store(root=str(root))
+        super().__init__(root, instance)
         for split in ("index", "query"):
             for shard in ("0000", "0001", "0002"):
-                self.embed(split, shard)
+                self.write_embeddings(split, shard)
 
-    def embed(self, split: str, shard: str, change: int = 0, photos: int = 12) -> None:
-        generator = np.random.default_rng([len(split), int(shard), change])
+    def write_embeddings(self, split: str, shard: str, change: int = 0, photos: int = 12) -> None:
         ids = [f"{split}-{shard}-{number:04}" for number in range(photos)]
-        path = self.store.path(f"{split}/embeddings", shard)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        vectors = generator.normal(size=(len(ids), 8))
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        version = digest([split, shard, change])
-        write_embeddings(path, Embeddings(ids, vectors.astype(np.float16), "model"), version)
-
-    def register(self, split: str, *shards: str) -> None:
-        self.instance.add_dynamic_partitions(SHARDS[split].name, list(shards))
+        vectors = unit_vectors(photos, 8, seed=[len(split), int(shard), change])
+        self.embed(split, Embeddings(ids, vectors, "model"), shard, digest([split, shard, change]))
 
     def graph(self, shard: str, **config: object) -> dict:
-        result = dg.materialize(
-            [knn_graph, graph_recall],
-            instance=self.instance,
-            resources={"store": self.store, "accelerator": Accelerator(device="cpu")},
-            partition_key=shard,
-            run_config={"ops": {"knn_graph": {"config": {"neighbours": 20, **config}}}},
-        )
+        """Materialize a shard of the graph with its check; return its metadata, and whether the check passed."""
+        configs = {"knn_graph": {"neighbours": 20, **config}}
+        result = self.materialize(knn_graph, graph_recall, shard=shard, configs=configs)
         (check,) = result.get_asset_check_evaluations()
-        metadata = result.asset_materializations_for_node("knn_graph")[0].metadata
-        return {name: value.value for name, value in metadata.items()} | {"passed": check.passed}
+        return reported(result, knn_graph) | {"passed": check.passed}
 
     def rows(self, shard: str) -> list:
         return self.store.read("knn_graph", NEIGHBOURS, shard).rows()
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with dg.instance_for_test() as instance:
-        yield World(tmp_path / "store", instance)
+def world(tmp_path: Path, instance: dg.DagsterInstance) -> Graphs:
+    return Graphs(tmp_path, instance)
 
 
 @pytest.fixture
-def from_nothing(tmp_path: Path) -> Iterator[World]:
-    with dg.instance_for_test() as instance:
-        world = World(tmp_path / "other", instance)
-        world.register("query", "0000")
-        world.register("index", "0000", "0001", "0002")
-        yield world
+def from_nothing(tmp_path: Path) -> Iterator[Graphs]:
+    """Another home with every index shard registered from the start."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        graphs = Graphs(tmp_path / "other", instance)
+        graphs.register("query", "0000")
+        graphs.register("index", "0000", "0001", "0002")
+        yield graphs
 
 
 def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals(
-    world: World, from_nothing: World
+    world: Graphs, from_nothing: Graphs
 ) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
@@ -91,18 +74,18 @@ def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals
     assert world.graph("0000")["unchanged"]
 
 
-def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: World, from_nothing: World) -> None:
+def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: Graphs, from_nothing: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001", "0002")
     world.graph("0000")
     for one in (world, from_nothing):
-        one.embed("index", "0001", change=1)
+        one.write_embeddings("index", "0001", change=1)
     assert world.graph("0000")["index shards searched"] == 3
     from_nothing.graph("0000")
     assert world.rows("0000") == from_nothing.rows("0000")
 
 
-def test_other_settings_make_the_graph_anew(world: World) -> None:
+def test_other_settings_make_the_graph_anew(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     world.graph("0000")
@@ -110,7 +93,7 @@ def test_other_settings_make_the_graph_anew(world: World) -> None:
     assert len(world.rows("0000")) == 12 * 5
 
 
-def test_a_new_query_shard_touches_no_other(world: World) -> None:
+def test_a_new_query_shard_touches_no_other(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     world.graph("0000")
@@ -121,7 +104,7 @@ def test_a_new_query_shard_touches_no_other(world: World) -> None:
     assert world.graph("0000")["unchanged"]
 
 
-def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: World) -> None:
+def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     world.graph("0000")
@@ -134,7 +117,7 @@ def test_a_photo_in_two_index_shards_is_refused_when_the_graph_grows(world: Worl
     assert world.rows("0000") == before
 
 
-def test_an_index_shard_of_another_model_is_refused_with_both_named(world: World) -> None:
+def test_an_index_shard_of_another_model_is_refused_with_both_named(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     path = world.store.path("index/embeddings", "0001")
@@ -144,20 +127,20 @@ def test_an_index_shard_of_another_model_is_refused_with_both_named(world: World
     assert not world.store.path("knn_graph", "0000").exists()
 
 
-def test_a_registered_shard_that_is_not_embedded_is_named(world: World) -> None:
+def test_a_registered_shard_that_is_not_embedded_is_named(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0009")
     with pytest.raises(Exception, match="index/embeddings of shard 0009 is not materialized yet"):
         world.graph("0000")
 
 
-def test_a_shard_without_photos_changes_no_list_and_has_none(world: World) -> None:
+def test_a_shard_without_photos_changes_no_list_and_has_none(world: Graphs) -> None:
     world.register("query", "0000", "0001")
     world.register("index", "0000")
     world.graph("0000", backend="float")
     before = world.rows("0000")
-    world.embed("index", "0001", photos=0)
-    world.embed("query", "0001", photos=0)
+    world.write_embeddings("index", "0001", photos=0)
+    world.write_embeddings("query", "0001", photos=0)
     world.register("index", "0001")
     world.graph("0000", backend="torch")
     world.graph("0001")
@@ -165,8 +148,8 @@ def test_a_shard_without_photos_changes_no_list_and_has_none(world: World) -> No
     assert world.rows("0001") == []
 
 
-def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: World) -> None:
-    world.embed("index", "0000", photos=12_000)
+def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_low(world: Graphs) -> None:
+    world.write_embeddings("index", "0000", photos=12_000)
     world.register("query", "0000")
     world.register("index", "0000")
     good = world.graph("0000", search="ivf", effort=64)
@@ -176,40 +159,31 @@ def test_an_approximate_graph_reports_its_recall_and_fails_its_check_when_it_is_
     assert world.graph("0000")["passed"]
 
 
-def test_an_ensemble_names_its_members_and_is_embedded_anew_when_one_of_them_changes(tmp_path: Path) -> None:
-    (tmp_path / "photos" / "index").mkdir(parents=True)
-    for number in range(3):
-        picture = Image.effect_noise((64, 48), 40 + number).convert("RGB")
-        picture.save(tmp_path / "photos" / "index" / f"{number}.png")
-    files = sorted((tmp_path / "photos" / "index").iterdir())
-    locations = [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
-    store = Store(root=str(tmp_path / "store"))
-    write_table(store.path("index/photos", "0000"), MANIFEST, build_manifest(locations)[0], "photos")
-    settings = NetworkSettings(backbone="test_resnet", embedding_dim=8)
+def test_an_ensemble_names_its_members_and_is_recomputed_when_one_of_them_changes(
+    tmp_path: Path, instance: dg.DagsterInstance
+) -> None:
+    world = World(tmp_path, instance)
+    photos = [located(write_photo(tmp_path / f"photos/index/{number}.jpg", number)) for number in range(3)]
+    world.write("index/photos", MANIFEST, build_manifest(photos)[0], "0000")
+    world.register("index", "0000")
+    network = NetworkSettings(backbone="test_resnet", embedding_dim=8)
     fingerprints = [
-        save_model(tmp_path / name, build_network(settings, seed), settings, {0: 1}, [])
+        save_model(tmp_path / name, build_network(network, seed), network, {0: 1}, [])
         for seed, name in enumerate(("store/own", "other", "third"))
     ]
-    store.write_record(store.path("trained_model"), "1", {"folder": "own"})
+    world.store.write_record(world.store.path("trained_model"), "1", {"folder": "own"})
     sizes = {"square_size": 64, "long_side": 64, "scales": [1.0], "smallest_side": 32}
+    ensemble = {"folders": [str(tmp_path / "other")], "weights": [1.0, 0.25]}
 
-    def embed(instance: dg.DagsterInstance) -> tuple[str, bool]:
-        ensemble = {"folders": [str(tmp_path / "other")], "weights": [1.0, 0.25]}
-        result = dg.materialize(
-            [index_embeddings],
-            instance=instance,
-            resources={"store": store, "accelerator": Accelerator(device="cpu")},
-            partition_key="0000",
-            run_config={"ops": {"index__embeddings": {"config": {**sizes, "ensemble": ensemble}}}},
+    def embed() -> tuple[str, bool]:
+        metadata = world.reported(
+            index_embeddings, shard="0000", configs={"index__embeddings": {**sizes, "ensemble": ensemble}}
         )
-        (event,) = result.asset_materializations_for_node("index__embeddings")
-        return event.metadata["model"].value, bool(event.metadata["unchanged"].value)
+        return metadata["model"], metadata["unchanged"]
 
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions(SHARDS["index"].name, ["0000"])
-        assert embed(instance) == (f"1 x {fingerprints[0]} + 0.25 x {fingerprints[1]}", False)
-        assert embed(instance)[1]
-        (tmp_path / "other").rename(tmp_path / "before")
-        (tmp_path / "third").rename(tmp_path / "other")
-        assert embed(instance) == (f"1 x {fingerprints[0]} + 0.25 x {fingerprints[2]}", False)
-    assert read_embeddings(store.path("index/embeddings", "0000")).vectors.shape == (3, 16)
+    assert embed() == (f"1 x {fingerprints[0]} + 0.25 x {fingerprints[1]}", False)
+    assert embed()[1]
+    (tmp_path / "other").rename(tmp_path / "before")
+    (tmp_path / "third").rename(tmp_path / "other")
+    assert embed() == (f"1 x {fingerprints[0]} + 0.25 x {fingerprints[2]}", False)
+    assert read_embeddings(world.store.path("index/embeddings", "0000")).vectors.shape == (3, 16)

@@ -2,7 +2,7 @@
 
 import errno
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,17 +10,28 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.metadata import Metadata
-from assets.steps import Upstream, deps, every, every_shard, materialize_stored, on_retry, same
+from assets import steps
+from assets.steps import (
+    Metadata,
+    Upstream,
+    deps,
+    every,
+    every_shard,
+    markdown_table,
+    materialize_stored,
+    on_retry,
+    same,
+)
 from landmark_dag.errors import InputError
-from landmark_dag.orchestration.code_version import installed_code_version
 from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.orchestration.retries import retry_wait
 from landmark_dag.settings.hashed import hashed_fields
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import LABELS
 from resources.store import Store
-from tests.buckets import BUCKET, ask_for_credentials, s3_server
+from tests.support.s3_server import BUCKET, ask_for_credentials, s3_server
+from tests.support.worlds import World
 
 
 @dataclass(frozen=True)
@@ -30,11 +41,11 @@ class Settings:
     factor: int = 2
 
 
-class World:
-    """Three small assets over a store: one a shard, one from it shard by shard, one from all shards."""
+class Steps(World):
+    """Three small assets over a store: one for each shard, one made of it shard by shard, and one of all shards."""
 
-    def __init__(self, root: Path) -> None:
-        self.store = Store(root=str(root))
+    def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
+        super().__init__(root, instance)
         self.computed: list[str] = []
         self.content = {"0000": "a", "0001": "b"}
         self.factor = 2
@@ -90,82 +101,84 @@ class World:
 
         return [root, doubled, total]
 
-    def run(self, instance: dg.DagsterInstance, selection: str = "*", **more: str) -> dg.ExecuteInProcessResult:
+    def run(self, selection: str = "*", **more: str) -> dg.ExecuteInProcessResult:
+        """Materialize the selected assets; the run's tags are those of both shards, and `more`."""
         self.computed.clear()
+        return self.run_beside(selection, **more)
+
+    def run_beside(self, selection: str = "*", **more: str) -> dg.ExecuteInProcessResult:
+        """Do the same while another run may be at work."""
         tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"} | more
-        return dg.materialize(
-            self.assets(), instance=instance, resources={"store": self.store}, tags=tags, selection=selection
-        )
+        return self.materialize(*self.assets(), tags=tags, selection=selection)
 
 
 @pytest.fixture
-def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("index_shards", ["0000", "0001"])
-        yield instance
+def instance(instance: dg.DagsterInstance) -> dg.DagsterInstance:
+    instance.add_dynamic_partitions("index_shards", ["0000", "0001"])
+    return instance
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+def world(tmp_path: Path, instance: dg.DagsterInstance) -> Steps:
+    return Steps(tmp_path, instance)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retry without a wait what is worth a retry."""
+    monkeypatch.setattr(steps, "retry_wait", lambda *failure: None if retry_wait(*failure) is None else 0)
 
 
 EVERYTHING = ["root 0000", "root 0001", "doubled 0000", "doubled 0001", "total"]
 
 
-def test_a_first_run_computes_every_shard(world: World, instance: dg.DagsterInstance) -> None:
-    world.run(instance)
+def test_a_first_run_computes_every_shard(world: Steps) -> None:
+    world.run()
     assert world.computed == EVERYTHING
 
 
-def test_a_second_run_computes_nothing_and_reports_what_the_first_did(
-    world: World, instance: dg.DagsterInstance
-) -> None:
-    world.run(instance)
-    result = world.run(instance)
+def test_a_second_run_computes_nothing_and_reports_what_the_first_did(world: Steps) -> None:
+    world.run()
+    result = world.run()
     assert world.computed == []
     metadata = result.asset_materializations_for_node("total")[0].metadata
     assert (metadata["rows"].value, metadata["unchanged"].value) == (1, True)
 
 
-def test_a_changed_shard_is_computed_with_what_depends_on_it(world: World, instance: dg.DagsterInstance) -> None:
-    world.run(instance)
+def test_a_changed_shard_is_computed_with_what_depends_on_it(world: Steps) -> None:
+    world.run()
     world.content["0001"] = "changed"
-    world.run(instance)
+    world.run()
     assert world.computed == ["root 0001", "doubled 0001", "total"]
 
 
-def test_a_changed_setting_recomputes_only_what_has_it_and_what_follows(
-    world: World, instance: dg.DagsterInstance
-) -> None:
-    world.run(instance)
+def test_a_changed_setting_recomputes_only_what_has_it_and_what_follows(world: Steps) -> None:
+    world.run()
     world.factor = 3
-    world.run(instance)
+    world.run()
     assert world.computed == ["doubled 0000", "doubled 0001", "total"]
 
 
-def test_every_shard_of_a_run_shows_its_own_metadata(world: World, instance: dg.DagsterInstance) -> None:
-    result = world.run(instance)
+def test_every_shard_of_a_run_shows_its_own_metadata(world: Steps) -> None:
+    result = world.run()
     events = result.asset_materializations_for_node("index__doubled")
     versions = {event.partition: event.metadata["version"].value for event in events}
     assert versions.keys() == {"0000", "0001"}
     assert versions["0000"] != versions["0001"]
 
 
-def test_a_step_that_fails_leaves_what_was_stored(world: World, instance: dg.DagsterInstance) -> None:
-    world.run(instance)
+def test_a_step_that_fails_leaves_what_was_stored(world: Steps) -> None:
+    world.run()
     before = world.store.path("index/root", "0000").read_bytes()
     world.content["0000"], world.fails = "changed", True
     with pytest.raises(RuntimeError, match="on fire"):
-        world.run(instance)
+        world.run()
     assert world.store.path("index/root", "0000").read_bytes() == before
 
 
-def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(
-    world: World, instance: dg.DagsterInstance
-) -> None:
+def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(world: Steps) -> None:
     results: list[bool] = []
-    other = threading.Thread(target=lambda: results.append(_run_beside(world, instance)))
+    other = threading.Thread(target=lambda: results.append(world.run_beside("index/root").success))
 
     def start_another(name: str, shard: str) -> None:
         if (name, shard) == ("root", "0000"):
@@ -175,21 +188,13 @@ def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(
             assert other.is_alive()
 
     world.meanwhile = start_another
-    assert world.run(instance, "index/root").success
+    assert world.run("index/root").success
     other.join()
     assert results == [True] and sorted(world.computed) == ["root 0000", "root 0001"]
 
 
-def _run_beside(world: World, instance: dg.DagsterInstance) -> bool:
-    tags = {"dagster/asset_partition_range_start": "0000", "dagster/asset_partition_range_end": "0001"}
-    resources = {"store": world.store}
-    return dg.materialize(
-        world.assets(), instance=instance, resources=resources, tags=tags, selection="index/root"
-    ).success
-
-
-def test_what_another_run_replaced_meanwhile_is_never_mixed_in(world: World, instance: dg.DagsterInstance) -> None:
-    world.run(instance)
+def test_what_another_run_replaced_meanwhile_is_never_mixed_in(world: Steps) -> None:
+    world.run()
     doubled, root = (world.store.path(f"index/{name}", "0001") for name in ("doubled", "root"))
     world.factor = 3
 
@@ -199,18 +204,25 @@ def test_what_another_run_replaced_meanwhile_is_never_mixed_in(world: World, ins
             write_table(root, LABELS, frame, "made by another run")
 
     world.meanwhile = replace_the_input
-    with pytest.raises(InputError, match="Another run recomputed an input of index/doubled of shard 0001 while"):
-        world.run(instance, "index/doubled")
+    with pytest.raises(InputError, match="index/doubled of shard 0001 is made of was made anew by another run"):
+        world.run("index/doubled")
     assert not doubled.exists()
     world.meanwhile = lambda name, shard: None
-    assert world.run(instance).success and doubled.exists()
+    assert world.run().success and doubled.exists()
 
 
-def test_a_missing_shard_is_named(world: World, instance: dg.DagsterInstance) -> None:
-    world.run(instance)
+def test_names_from_outside_are_text_in_markdown() -> None:
+    names = ["<script>", "a|b", "![x](http://elsewhere/x.png)", "two\nlines", "`code`"]
+    table = markdown_table(pl.DataFrame({"name": names})).value
+    cells = [line.removeprefix("| ").removesuffix(" |") for line in table.splitlines()[2:]]
+    assert cells == [r"\<script\>", r"a\|b", r"![x]\(http://elsewhere/x.png)", "two lines", r"\`code\`"]
+
+
+def test_a_missing_shard_is_named(world: Steps) -> None:
+    world.run()
     world.store.path("index/doubled", "0001").unlink()
     with pytest.raises(Exception, match="index/doubled of shard 0001 is not materialized yet"):
-        world.run(instance, selection="total")
+        world.run(selection="total")
 
 
 def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
@@ -219,45 +231,39 @@ def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
     assert hashed_fields(EmbeddingSettings(square_size=1)) != hashed_fields(EmbeddingSettings(square_size=2))
 
 
-def test_storage_that_does_not_answer_is_asked_again(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
+@pytest.mark.usefixtures("impatient")
+def test_storage_that_does_not_answer_is_asked_again(world: Steps) -> None:
     world.failures = [ConnectionResetError(), OSError(errno.ETIMEDOUT, "timed out")]
-    assert world.run(instance).success
+    assert world.run().success
     assert world.computed == ["root 0000", "root 0000", *EVERYTHING]
 
 
-def test_memory_that_ran_out_is_tried_again_with_half_the_batch(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
-    world.run(instance)
+@pytest.mark.usefixtures("impatient")
+def test_memory_that_ran_out_is_tried_again_with_half_the_batch(world: Steps) -> None:
+    world.run()
     world.store.path("total").unlink()
     world.batches.clear()
     world.failures = [MemoryError(), MemoryError()]
-    assert world.run(instance).success
+    assert world.run().success
     assert world.batches == [32, 16, 8]
 
 
-def test_a_failure_that_stays_is_raised_as_it_is(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("landmark_dag.orchestration.retries._FIRST_WAIT", 0)
+@pytest.mark.usefixtures("impatient")
+def test_a_failure_that_stays_is_raised_as_it_is(world: Steps) -> None:
     world.failures = [ConnectionResetError("gone again")] * 9
     with pytest.raises(ConnectionResetError, match="gone again"):
-        world.run(instance)
+        world.run()
     assert len(world.computed) == 4
 
 
-def test_a_run_is_tagged_with_what_it_counted(world: World, instance: dg.DagsterInstance) -> None:
-    runs = [world.run(instance).run_id for _ in range(2)]
-    tags = [instance.get_run_by_id(run_id).tags["landmark/total"] for run_id in runs]
+def test_a_run_is_tagged_with_what_it_counted(world: Steps) -> None:
+    runs = [world.run().run_id for _ in range(2)]
+    tags = [world.instance.get_run_by_id(run_id).tags["landmark/total"] for run_id in runs]
     assert tags == ["1 photos counted, computed 1 of 1", "0 photos counted, computed 0 of 1"]
 
 
-def test_what_was_computed_is_measured_and_previewed(world: World, instance: dg.DagsterInstance) -> None:
-    metadata = world.run(instance).asset_materializations_for_node("total")[0].metadata
+def test_what_was_computed_is_measured_and_previewed(world: Steps) -> None:
+    metadata = world.run().asset_materializations_for_node("total")[0].metadata
     assert metadata["stored bytes"].value == world.store.path("total").stat().st_size
     assert metadata["photos per second"].value > 0
     preview = metadata["preview"]
@@ -268,35 +274,31 @@ def test_what_was_computed_is_measured_and_previewed(world: World, instance: dg.
 
 
 @pytest.fixture
-def machines(tmp_path: Path) -> tuple[World, World]:
+def machines(tmp_path: Path, instance: dg.DagsterInstance) -> tuple[Steps, Steps]:
     (tmp_path / "shared").mkdir()
-    one, other = World(tmp_path / "one"), World(tmp_path / "other")
+    one, other = Steps(tmp_path / "one", instance), Steps(tmp_path / "other", instance)
     for world in (one, other):
-        world.store = Store(root=world.store.root, shared=f"file://{tmp_path}/shared")
+        world.share(f"file://{tmp_path}/shared")
     return one, other
 
 
-def test_another_machine_computes_nothing_that_is_shared(
-    machines: tuple[World, World], instance: dg.DagsterInstance
-) -> None:
+def test_another_machine_computes_nothing_that_is_shared(machines: tuple[Steps, Steps]) -> None:
     one, other = machines
-    one.run(instance)
-    other.run(instance)
+    one.run()
+    other.run()
     assert (one.computed, other.computed) == (EVERYTHING, [])
 
 
-def test_another_machine_goes_on_from_what_is_shared(
-    machines: tuple[World, World], instance: dg.DagsterInstance
-) -> None:
+def test_another_machine_goes_on_from_what_is_shared(machines: tuple[Steps, Steps]) -> None:
     one, other = machines
-    one.run(instance, selection='key:"index/root"')
-    other.run(instance, selection='key:"index/doubled"')
-    one.run(instance, selection="total")
+    one.run(selection='key:"index/root"')
+    other.run(selection='key:"index/doubled"')
+    one.run(selection="total")
     assert (one.computed, other.computed) == (["total"], ["doubled 0000", "doubled 0001"])
     other.content["0000"] = "changed"
-    other.run(instance)
+    other.run()
     one.content = other.content
-    one.run(instance)
+    one.run()
     assert one.computed == []
     versions = [world.store.input_version("total") for world in machines]
     assert versions[0] == versions[1]
@@ -306,36 +308,36 @@ def test_an_output_that_could_not_be_shared_is_shared_by_the_next_run_and_not_co
     tmp_path: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with s3_server(monkeypatch) as address:
-        one, other = World(tmp_path / "one"), World(tmp_path / "other")
+        one, other = Steps(tmp_path / "one", instance), Steps(tmp_path / "other", instance)
         for world in (one, other):
-            world.store = Store(root=world.store.root, shared=f"s3://{BUCKET}/home")
+            world.share(f"s3://{BUCKET}/home")
         one.refuses = address
         with pytest.raises(Exception, match="refuses this machine's credentials"):
-            one.run(instance)
+            one.run()
         assert one.computed == ["root 0000"]
         ask_for_credentials(address, False)
         one.refuses = ""
-        one.run(instance)
+        one.run()
         assert one.computed == ["root 0001", "doubled 0000", "doubled 0001", "total"]
-        other.run(instance)
+        other.run()
         assert other.computed == []
 
 
-def test_a_shard_that_arrived_later_than_the_run_takes_is_left_out(world: World, instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions("index_shards", ["0002"])
+def test_a_shard_that_arrived_later_than_the_run_takes_is_left_out(world: Steps) -> None:
+    world.register("index", "0002")
     taken = {"landmark/last_index_shard": "0001"}
-    assert world.run(instance, **taken).success
+    assert world.run(**taken).success
     assert world.computed == EVERYTHING
 
 
 def test_a_step_launched_by_other_code_fails_naming_both_and_the_run_is_resumed_with_the_same(
-    world: World, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    world: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.run(instance, selection='key:"index/root"')
+    world.run(selection='key:"index/root"')
     monkeypatch.setenv("LANDMARK_CODE", "0.0.9 (abcdef)")
     with pytest.raises(Exception, match=r"launched by code 0.0.9 \(abcdef\), and the machine .* runs .*; install"):
-        world.run(instance)
+        world.run()
     assert world.computed == []
-    monkeypatch.setenv("LANDMARK_CODE", installed_code_version())
-    world.run(instance)
+    monkeypatch.setenv("LANDMARK_CODE", code_version_here())
+    world.run()
     assert world.computed == ["doubled 0000", "doubled 0001", "total"]

@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,10 @@ import torch
 
 from assets.training import trained_model
 from landmark_dag.errors import InputError
-from landmark_dag.storage.hashing import fingerprint
-from landmark_dag.storage.parquet_tables import write_table
+from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST
 from landmark_dag.training.artifact import load_model, read_history
-from resources.accelerator import Accelerator
-from resources.store import Store
+from tests.support.worlds import World
 from tests.training.photo_sets import write_labelled_photos
 
 TRAINING = {
@@ -38,51 +35,37 @@ TRAINING = {
 }
 
 
-class World:
-    """A store that holds all that `trained_model` is made of."""
+class Training(World):
+    """All that `trained_model` reads, and its materialization."""
 
     def __init__(self, root: Path, instance: dg.DagsterInstance) -> None:
-        self.root, self.instance = root, instance
-        self.store = Store(root=str(root / "store"))
+        super().__init__(root, instance)
         photos = write_labelled_photos(root / "photos", landmarks=3, photos=4)
-        ids = [location.image_id for location in photos.locations]
-        places = {name: [getattr(photo, name) for photo in photos.locations] for name in ("path", "offset", "size")}
-        width, height = photos.sizes.T
-        manifest = pl.DataFrame({"image_id": ids, **places, "width": width, "height": height}).with_columns(
-            fingerprint=pl.col("image_id").map_elements(lambda text: fingerprint(text.encode()), pl.String)
-        )
-        labels = pl.DataFrame({"image_id": ids, "landmark_id": 10 + photos.class_ids, "landmark": "somewhere"})
-        cleaned = labels.select("image_id", "landmark_id", class_id=pl.col("landmark_id") - 10)
-        self.manifest = manifest
-        write_table(self.store.path("train/photos", "0000"), MANIFEST, manifest, "photos-1")
-        write_table(self.store.path("train/labels"), LABELS, labels, "labels-1")
-        write_table(self.store.path("cleaned_dataset"), CLEANED_DATASET, cleaned, "cleaned-1")
-
-    def materialize(self, **training: Any) -> dg.ExecuteInProcessResult:
-        config = {
-            "network": {"backbone": "test_resnet", "weights": "", "embedding_dim": 8},
-            "training": {**TRAINING, **training},
+        self.manifest, _ = build_manifest(photos.locations)
+        landmarks = {
+            place.image_id: int(number) for place, number in zip(photos.locations, photos.class_ids, strict=True)
         }
-        return dg.materialize(
-            [trained_model],
-            instance=self.instance,
-            resources={"store": self.store, "accelerator": Accelerator(device="cpu")},
-            run_config={"ops": {"trained_model": {"config": config}}},
-        )
+        self.register("train", "0000")
+        self.write("train/photos", MANIFEST, self.manifest, "0000")
+        self.write("train/labels", LABELS, [(name, 10 + number, "somewhere") for name, number in landmarks.items()])
+        self.write("cleaned_dataset", CLEANED_DATASET, [(name, 10 + n, n) for name, n in landmarks.items()])
+
+    def train(self, **training: Any) -> dg.ExecuteInProcessResult:
+        network = {"backbone": "test_resnet", "weights": "", "embedding_dim": 8}
+        config = {"network": network, "training": {**TRAINING, **training}}
+        return self.materialize(trained_model, configs={"trained_model": config})
 
     def models(self) -> list[str]:
         return sorted(path.suffix for path in (self.root / "store" / "models").iterdir())
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with dg.instance_for_test() as instance:
-        instance.add_dynamic_partitions("train_shards", ["0000"])
-        yield World(tmp_path, instance)
+def world(tmp_path: Path, instance: dg.DagsterInstance) -> Training:
+    return Training(tmp_path, instance)
 
 
-def test_the_worker_trains_and_its_epochs_stream_into_the_run(world: World) -> None:
-    result = world.materialize(first_stage_epochs=1)
+def test_the_worker_trains_and_its_epochs_stream_into_the_run(world: Training) -> None:
+    result = world.train(first_stage_epochs=1)
     metadata = result.asset_materializations_for_node("trained_model")[0].metadata
     folder = world.store.model_folder()
     assert metadata["model"].value == load_model(folder).fingerprint
@@ -96,17 +79,17 @@ def test_the_worker_trains_and_its_epochs_stream_into_the_run(world: World) -> N
     assert world.models() == [""]
 
 
-def test_a_failing_worker_fails_the_asset_with_its_sentence(world: World) -> None:
+def test_a_failing_worker_fails_the_asset_with_its_sentence(world: Training) -> None:
     one = pl.int_range(pl.len()) == 0
     lost = world.manifest.with_columns(path=pl.when(one).then(pl.lit(str(world.root / "lost.jpg"))).otherwise("path"))
-    write_table(world.store.path("train/photos", "0000"), MANIFEST, lost, "photos-2")
+    world.write("train/photos", MANIFEST, lost, "0000", "2")
     with pytest.raises(InputError, match=r"lost\.jpg cannot be used: the file is gone") as raised:
-        world.materialize()
+        world.train()
     assert raised.value.__cause__ is None
 
 
 @pytest.mark.slow
-def test_an_asset_whose_worker_was_killed_goes_on_from_its_checkpoint(world: World) -> None:
+def test_an_asset_whose_worker_was_killed_goes_on_from_its_checkpoint(world: Training) -> None:
     def kill() -> None:
         models = world.root / "store" / "models"
         while not (found := list(models.glob("*.checkpoint"))):
@@ -124,10 +107,10 @@ def test_an_asset_whose_worker_was_killed_goes_on_from_its_checkpoint(world: Wor
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(InputError, match=r"ended without a word .*Materialize again to go on"):
-        world.materialize(epochs=40)
+        world.train(epochs=40)
     killer.join()
     assert set(world.models()) - {".tmp"} == {".checkpoint", ".job"}
-    result = world.materialize(epochs=40)
+    result = world.train(epochs=40)
     logs = [entry.user_message for entry in world.instance.all_logs(result.run_id)]
     epochs = [line for line in logs if line.startswith("epoch ")]
     assert 0 < len(epochs) < 40

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from tests.end_to_end.services import ROOT
+from tests.evaluation.homes import photo
 
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
 from tests.cli.command import status
-from tests.end_to_end.services import ROOT, home_environment, wait_until
-from tests.evaluation.homes import photo
+from tests.support.processes import home_environment, wait_until
 
 
 def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(

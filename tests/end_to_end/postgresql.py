@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg2
 
-from tests.end_to_end.services import free_port, running, wait_until
+from tests.support.processes import free_port, running, wait_until
 
 PASSWORD = "p@ss/word: 1%"
 """With characters that a URL must not hold as they are."""

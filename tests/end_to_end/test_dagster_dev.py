@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from landmark_dag.settings.home import HomeSettings, write_home_settings
-from tests.end_to_end.services import ROOT, Webserver, free_port, home_environment, running, wait_until
-from tests.evaluation.homes import photo
+from tests.support.photos import write_photo_folder
+from tests.support.processes import ROOT, Webserver, free_port, home_environment, program, running, wait_until
 
 SCREENSHOTS = ROOT / "test-artifacts"
 """Pictures of the pages, for people; git ignores them."""
@@ -21,10 +20,7 @@ STAGES = ("photos", "cleaning", "training", "tuning", "embeddings", "ranking", "
 
 def new_home(folder: Path) -> Path:
     """Make a home as `make dev` does, for six photos in each split, of which nothing is materialized."""
-    for number in range(6):
-        landmark = number % 2
-        for split in (f"train/landmark{landmark}", "index", "query"):
-            photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + landmark, number)
+    write_photo_folder(folder / "photos")
     home = folder / "home"
     (home / "dagster").mkdir(parents=True)
     shutil.copy(ROOT / "landmark_dag/orchestration/dagster.yaml", home / "dagster")
@@ -36,7 +32,7 @@ def new_home(folder: Path) -> Path:
 def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
     folder = tmp_path_factory.mktemp("dagster_dev")
     server = Webserver(f"http://127.0.0.1:{free_port()}", folder / "dagster.log")
-    command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml"]
+    command = [program("dagster"), "dev", "-w", "workspace.yaml"]
     command += ["--host", "127.0.0.1", "--port", server.url.rsplit(":")[-1]]
     with running(command, home_environment(new_home(folder)), server.log):
         wait_until(server.answers, "dagster dev to serve its code location")

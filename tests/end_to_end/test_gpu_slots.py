@@ -2,16 +2,13 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 
-from tests.end_to_end.services import ROOT, home_environment, running, wait_until
-
-BIN = Path(sys.executable).parent
+from tests.support.processes import ROOT, home_environment, program, running, wait_until
 
 
 def met(home: Path, jobs: str, patience: float) -> list[bool]:
@@ -41,12 +38,12 @@ def test_gpu_assets_run_one_at_a_time_until_the_instance_is_given_a_second_slot(
     (tmp_path / "workspace.yaml").write_text(yaml.safe_dump({"load_from": [location]}))
     environment = home_environment(tmp_path)
     monkeypatch.setenv("DAGSTER_HOME", environment["DAGSTER_HOME"])
-    command = [str(BIN / "dagster-daemon"), "run", "-w", str(tmp_path / "workspace.yaml")]
+    command = [program("dagster-daemon"), "run", "-w", str(tmp_path / "workspace.yaml")]
     (tmp_path / "jobs").write_text("")
     with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]):
         pass  # two processes that make a new instance's tables at once get in each other's way
     with running(command, environment, tmp_path / "daemon.log"):
         assert met(tmp_path, "two_in_one_run one_beside", patience=1) == [False, False, False]
-        more = [str(BIN / "dagster"), "instance", "concurrency", "set", "gpu", "2"]
+        more = [program("dagster"), "instance", "concurrency", "set", "gpu", "2"]
         subprocess.run(more, env=environment, check=True, capture_output=True)
         assert met(tmp_path, "two_in_one_run", patience=60) == [True, True]

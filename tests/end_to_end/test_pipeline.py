@@ -1,10 +1,7 @@
 """The whole graph as a user runs it: `landmark-dag run` on a small rendered set of photos."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,14 +15,9 @@ from landmark_dag.settings.demo import RenderingSettings
 from landmark_dag.storage.embeddings import read_embeddings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import CLEANED_DATASET, RANKING, RETRIEVAL_METRICS, UNREADABLE
+from tests.support.processes import landmark_dag
 
 SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
-COMMAND = str(Path(sys.executable).with_name("landmark-dag"))
-
-
-def landmark_dag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("LANDMARK_", "DAGSTER_"))}
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, env=environment)
 
 
 @dataclass

@@ -1,7 +1,6 @@
 """A team's instance: code server, webserver and daemon as processes of their own, on PostgreSQL, re-index."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -12,8 +11,8 @@ import yaml
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import RANKING
 from tests.end_to_end.postgresql import connect, postgresql_server
-from tests.end_to_end.services import ROOT, Webserver, free_port, home_environment, running, wait_until
-from tests.evaluation.homes import small_home
+from tests.support.homes import small_home
+from tests.support.processes import ROOT, Webserver, free_port, home_environment, program, running, wait_until
 
 LAUNCH = """
 mutation ($job: String!, $tags: [ExecutionTag!]!) {
@@ -44,11 +43,6 @@ def test_the_settings_on_postgresql_differ_from_the_others_only_in_the_storage()
     assert storage["postgres"]["postgres_db"]["password"] == {"env": "LANDMARK_POSTGRES_PASSWORD"}
 
 
-def command(program: str, *arguments: str | Path) -> list[str]:
-    """Return the command line of a program of this environment."""
-    return [str(Path(sys.executable).with_name(program)), *map(str, arguments)]
-
-
 def sort_photos(folder: Path) -> None:
     """Give the train photos a landmark's folder, and add a query: the home was made without either."""
     (folder / "train" / "a_landmark").mkdir()
@@ -69,13 +63,13 @@ def test_a_reindex_runs_through_webserver_and_daemon_on_postgresql(postgresql: d
     port, code_port = server.url.split(":")[-1], str(free_port())
     workspace = tmp_path / "workspace.yaml"
     workspace.write_text((ROOT / "workspace.server.yaml").read_text().replace("4266", code_port))
-    code_server = ["dagster", "code-server", "start", "-m", "landmark_dag.definitions", "-h", "127.0.0.1"]
+    code_server = [program("dagster"), "code-server", "start", "-m", "landmark_dag.definitions", "-h", "127.0.0.1"]
     code_log = tmp_path / "code_server.log"
-    with running([*command(*code_server), "-p", code_port], environment, code_log), ExitStack() as others:
+    with running([*code_server, "-p", code_port], environment, code_log), ExitStack() as others:
         wait_until(lambda: "Started Dagster code server" in code_log.read_text(), "the code server", 200)
-        serve = command("dagster-webserver", "-w", workspace, "-h", "127.0.0.1", "-p", port)
+        serve = [program("dagster-webserver"), "-w", str(workspace), "-h", "127.0.0.1", "-p", port]
         others.enter_context(running(serve, environment, server.log))
-        daemon = command("dagster-daemon", "run", "-w", workspace)
+        daemon = [program("dagster-daemon"), "run", "-w", str(workspace)]
         others.enter_context(running(daemon, environment, tmp_path / "daemon.log"))
         wait_until(server.answers, "the webserver to serve its code location", 200)
         wait_until(lambda: server.ask(SHARDS)["assetNodes"][0]["partitionKeys"], "the shards to be registered", 200)

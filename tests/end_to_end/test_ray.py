@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,20 +18,19 @@ import pytest
 import requests
 
 from landmark_dag.photos.manifest import build_manifest
-from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.home import HomeSettings, write_home_settings
 from landmark_dag.storage.schemas import MANIFEST
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
 from resources.store import home_store
-from tests.buckets import BUCKET, s3_server
-from tests.evaluation.homes import NETWORK, photo
+from tests.support.homes import NETWORK
+from tests.support.photos import located, write_landmark_photo
+from tests.support.processes import ROOT, free_ports, program
+from tests.support.s3_server import BUCKET, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SHARDS = [f"{number:04d}" for number in range(8)]
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 
 
 @dataclass
@@ -45,7 +43,7 @@ class Cluster:
     address: str = ""
 
     def start(self) -> None:
-        port, dashboard, client = _free_ports(3)
+        port, dashboard, client = free_ports(3)
         self.address = f"http://127.0.0.1:{dashboard}"
         head = ["--head", f"--port={port}", f"--dashboard-port={dashboard}", f"--temp-dir={self.folder}"]
         self._node(*head, "--num-cpus=0", f"--ray-client-server-port={client}")
@@ -55,7 +53,7 @@ class Cluster:
     def _node(self, *arguments: str) -> None:
         """Start a node; Ray gives up after 30 s, which a busy machine may need, so that it is tried three times."""
         log = self.folder / f"node{len(self.nodes)}.log"
-        command = [BIN / "ray", "start", "--block", "--disable-usage-stats", *arguments]
+        command = [program("ray"), "start", "--block", "--disable-usage-stats", *arguments]
         for _ in range(3):
             with log.open("wb") as file:
                 node = psutil.Popen(command, env=self.environment, cwd=self.folder, stdout=file, stderr=file)
@@ -93,16 +91,6 @@ class Cluster:
                 self.kill(number)
 
 
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for one in sockets:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
-
-
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A home shared in a bucket, with 8 shards of 2 index photos and a model, and the cluster that sees the bucket."""
@@ -111,7 +99,7 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         monkeypatch.setenv("LANDMARK_HOME", str(home))
         monkeypatch.setenv("LANDMARK_STORE", f"s3://{BUCKET}/home")
         monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
-        monkeypatch.setenv("PATH", f"{BIN}:{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         (home / "dagster").mkdir(parents=True)
         (home / "dagster/dagster.yaml").write_text("telemetry: {enabled: false}\n")
         write_home_settings(home, HomeSettings(str(tmp_path / "photos"), "demo"))
@@ -120,9 +108,11 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         store.write_record(store.path("trained_model"), "v", {"folder": "models/m"})
         store.sync([store.path("trained_model")])
         for number, shard in enumerate(SHARDS):
-            paths = [photo(tmp_path / f"photos/index/{shard}{i}.png", i, 2 * number + i) for i in range(2)]
-            located = [PhotoLocation(path.stem, str(path), 0, path.stat().st_size) for path in paths]
-            store.write("index/photos", MANIFEST, build_manifest(located)[0], f"v{shard}", shard)
+            paths = [
+                write_landmark_photo(tmp_path / f"photos/index/{shard}{i}.png", i, 2 * number + i) for i in range(2)
+            ]
+            manifest, _ = build_manifest([located(path) for path in paths])
+            store.write("index/photos", MANIFEST, manifest, f"v{shard}", shard)
         with dg.DagsterInstance.get() as instance:
             instance.add_dynamic_partitions("index_shards", SHARDS)
         with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as short:  # for paths of sockets
@@ -138,7 +128,7 @@ def materialize(partitions: Sequence[str], environment: dict[str, str]) -> subpr
     """Materialize index/embeddings in a run of its own."""
     command = ["asset", "materialize", "-m", "landmark_dag.definitions", "--select", 'key:"index/embeddings"']
     return subprocess.run(
-        [str(BIN / "dagster"), *command, *partitions], cwd=ROOT, env=environment, capture_output=True, text=True
+        [program("dagster"), *command, *partitions], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
 

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.demo import RenderingSettings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import NEIGHBOURS, RANKING
-from tests.end_to_end.services import ROOT, home_environment, running, wait_until
 from tests.end_to_end.test_pipeline import run
+from tests.support.processes import ROOT, home_environment, program, running, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -131,7 +130,7 @@ def test_the_daemon_keeps_an_index_current_and_completes_what_was_killed(
         took = " + ".join(f"{seconds:.0f} s" for seconds in done.seconds)
         lines.append(f"{what}: index embeddings {done.embedded}; inserted ranking {done.ranked} ({took})")
 
-    command = [str(Path(sys.executable).with_name("dagster-daemon")), "run", "-w", str(ROOT / "workspace.yaml")]
+    command = [program("dagster-daemon"), "run", "-w", str(ROOT / "workspace.yaml")]
     first_shard = home / "store/index/embeddings/0000.arrow"
     with (
         dg.DagsterInstance.from_config(str(home / "dagster")) as instance,

@@ -1,9 +1,7 @@
 """The whole graph with its results in a bucket: a second machine finds everything, computes nothing, and searches."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +9,13 @@ import pytest
 
 from landmark_dag.demo.rendering import render_photos
 from landmark_dag.settings.demo import RenderingSettings
-from tests.buckets import BUCKET, SECRET, ask_for_credentials, s3_server
+from tests.support.processes import landmark_dag
+from tests.support.s3_server import BUCKET, SECRET, ask_for_credentials, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
-COMMAND = str(Path(sys.executable).with_name("landmark-dag"))
 STORE = f"s3://{BUCKET}/results"
-
-
-def landmark_dag(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("LANDMARK_", "DAGSTER_"))}
-    return subprocess.run([COMMAND, *map(str, arguments)], capture_output=True, text=True, env=kept | variables)
 
 
 def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

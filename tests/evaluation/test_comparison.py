@@ -24,6 +24,7 @@ from landmark_dag.settings.reranking import InsertSettings
 from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings
 from landmark_dag.storage.schemas import CLEANED_DATASET, RERANKING_COMPARISON, RERANKING_SWEEP
+from tests.support.vectors import landmark_embeddings
 
 LIMIT = 12
 METHODS = ["kNN", "sort", OURS, "agreement", "label_product", "bridged"]
@@ -32,19 +33,12 @@ METHODS += [
 ]
 
 
-def embeddings(split: str, landmarks: np.ndarray, noise: float, model: str = "m") -> Embeddings:
-    rng = np.random.default_rng(len(landmarks))
-    vectors = np.random.default_rng(0).normal(size=(4, 16))[landmarks] + noise * rng.normal(size=(len(landmarks), 16))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Embeddings([f"{split}{n:02}" for n in range(len(landmarks))], vectors.astype(np.float16), model)
-
-
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     """7 queries, of which one is ignored and one is unlike its landmark; 40 index photos; 24 train photos."""
     of_queries, of_index, of_train = (np.arange(count) % 4 for count in (7, 40, 24))
-    queries, index = embeddings("q", of_queries, 0.9), embeddings("i", of_index, 0.9)
-    train = embeddings("t", of_train, 0.6)
+    queries, index = (landmark_embeddings(*split, 16, 0.9) for split in (("q", of_queries), ("i", of_index)))
+    train = landmark_embeddings("t", of_train, 16, 0.6)
     rows = [(image_id, int(m), int(m)) for image_id, m in zip(train.image_ids, of_train, strict=True)]
     cleaned = pl.DataFrame(rows, schema=CLEANED_DATASET.schema, orient="row")
     train_neighbours = [voter_table(split, train, cleaned, TrainNeighbourSettings()) for split in (queries, index)]

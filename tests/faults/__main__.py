@@ -12,11 +12,11 @@ import time
 from pathlib import Path
 
 from tests.faults.disturbances import disturbances
-from tests.faults.homes import render
 from tests.faults.hostile_photos import GOOD, tried, write_hostile
 from tests.faults.hostile_tables import try_tables
 from tests.faults.kills import kill_and_resume
 from tests.faults.warm import Warm
+from tests.support.homes import render_tiny_photos
 
 
 def main() -> None:
@@ -73,7 +73,7 @@ def _flips(folder: Path, asked: argparse.Namespace) -> list[str]:
 
 
 def _runs(folder: Path, asked: argparse.Namespace) -> list[str]:
-    render(folder / "photos")
+    render_tiny_photos(folder / "photos")
     with Warm(folder / "warm") as warm:
         kills = kill_and_resume(warm, folder / "photos", folder, asked.kills, asked.seed)
         print(
@@ -81,7 +81,7 @@ def _runs(folder: Path, asked: argparse.Namespace) -> list[str]:
             f"{kills.compared} files compared with an undisturbed run, {kills.compared - len(kills.faults)} equal"
         )
         found = disturbances(warm, folder / "photos", folder)
-        for line in found.told:
+        for line in found.done:
             print(f"Runs: {line}")
     return kills.faults + found.faults
 

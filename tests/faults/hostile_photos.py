@@ -21,8 +21,7 @@ from PIL import Image
 
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.photos.reading import decode_photo
-from landmark_dag.photos.source import PhotoLocation
-from tests.photos.samples import encoded, jpeg, picture
+from tests.support.photos import encoded, jpeg, located, picture
 
 ADDRESS_SPACE = 6 << 30
 """Bytes of address space that the process may ask for: what the largest admitted photo needs, twice."""
@@ -203,7 +202,7 @@ def try_photos(folder: Path) -> dict[str, Any]:
     """
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     before = sorted(folder.iterdir())
-    locations = [PhotoLocation(path.stem, str(path), 0, path.stat().st_size) for path in before]
+    locations = [located(path) for path in before]
     readable, unreadable = build_manifest(locations)
     slowest = 0.0
     for path in readable["path"]:

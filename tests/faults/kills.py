@@ -1,16 +1,16 @@
-"""Runs that are killed at random moments and go on: what is stored after each, beside an undisturbed run."""
+"""Runs that are killed at random moments and go on; what each leaves is compared with an undisturbed run."""
 
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.faults.homes import stored, unfinished
 from tests.faults.warm import Life, Warm
+from tests.support.stores import digests, temporaries
 
 
 @dataclass
 class Kills:
-    """What came of a number of kills: how many, how many runs went on after one, and what was not as it should be."""
+    """Counts of killed and resumed runs, of homes that were finished and files that were compared; and every fault."""
 
     killed: int = 0
     resumed: int = 0
@@ -20,10 +20,10 @@ class Kills:
 
 
 def kill_and_resume(warm: Warm, photos: Path, folder: Path, kills: int, seed: int) -> Kills:
-    """Kill runs on homes in `folder` until `kills` were killed, and let the last one finish; compare all the way.
+    """Kill runs on homes in `folder` until `kills` were killed, let the last one finish, and compare after each.
 
-    Three of four die before a random operation on files, the others after a random time. After every kill each file
-    in the store must be the very one of an undisturbed run, and none that was there may be gone.
+    Three of four runs die before a random operation on files, the others after a random time. After every kill each
+    file in the store must equal that of an undisturbed run, and no file may be gone.
     """
     whole, operations = undisturbed(warm, photos, folder / "whole")
     chance = random.Random(seed)
@@ -39,7 +39,7 @@ def kill_and_resume(warm: Warm, photos: Path, folder: Path, kills: int, seed: in
         counts.resumed += bool(before) or home.exists()
         end = warm.live(life)[0]
         counts.killed += end.status == -9
-        now = stored(home)
+        now = digests(home / "store")
         _compare(counts, f"{home.name} after {life.kill_at or life.kill_after}", before, now, whole)
         before = now
         if end.status == -9:
@@ -47,8 +47,9 @@ def kill_and_resume(warm: Warm, photos: Path, folder: Path, kills: int, seed: in
         counts.finished += 1
         if end.status:
             counts.faults.append(f"{home.name} ended with {end.status}: {end.log[-800:]}")
-        if now.keys() != whole.keys() or unfinished(home):
-            counts.faults.append(f"{home.name}: {sorted(now.keys() ^ whole.keys())} {unfinished(home)}")
+        left = temporaries(home / "store")
+        if now.keys() != whole.keys() or left:
+            counts.faults.append(f"{home.name}: {sorted(now.keys() ^ whole.keys())} {left}")
         if counts.killed >= kills:
             return counts
         number, before = number + 1, {}
@@ -56,10 +57,10 @@ def kill_and_resume(warm: Warm, photos: Path, folder: Path, kills: int, seed: in
 
 
 def undisturbed(warm: Warm, photos: Path, home: Path) -> tuple[dict[str, str], int]:
-    """Return what an undisturbed run stores, and how many operations on files it makes."""
+    """Return the digests of what an undisturbed run stores, and how many operations on files it makes."""
     end = warm.live(Life(str(home), str(photos)))[0]
     assert end.status == 0, end.log
-    return stored(home), end.operations
+    return digests(home / "store"), end.operations
 
 
 def _compare(counts: Kills, place: str, before: dict[str, str], now: dict[str, str], whole: dict[str, str]) -> None:

@@ -24,7 +24,7 @@ from dagster._scheduler.scheduler import ScheduleIterationTimes, launch_schedule
 from landmark_dag.orchestration import in_process as pipeline
 from landmark_dag.settings.home import HomeSettings
 from landmark_dag.settings.reindex import ReindexSettings
-from tests.photos.samples import write_photo
+from tests.support.photos import write_photo
 
 EVENING = datetime.datetime(2026, 1, 1, 23, tzinfo=datetime.UTC)
 """When the clock starts; nightly_reindex is due four hours later."""

@@ -6,8 +6,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tests.faults.homes import render
 from tests.faults.warm import Life, Warm
+from tests.support.homes import render_tiny_photos
 
 RANKINGS = ("knn_graph", "sorted_ranking", "inserted_ranking")
 
@@ -15,7 +15,7 @@ RANKINGS = ("knn_graph", "sorted_ranking", "inserted_ranking")
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     photos = tmp_path_factory.mktemp("photos") / "photos"
-    render(photos)
+    render_tiny_photos(photos)
     return photos
 
 

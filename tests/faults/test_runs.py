@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.disturbances import Found, clock_jumps, failing_store, fails_and_goes_on, two_at_once
-from tests.faults.homes import render
 from tests.faults.kills import kill_and_resume, undisturbed
 from tests.faults.warm import Life, Warm
+from tests.support.homes import render_tiny_photos
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Calm:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder = tmp_path_factory.mktemp("faults")
-    render(folder / "photos")
+    render_tiny_photos(folder / "photos")
     with Warm(folder / "warm") as warm:
         yield Place(warm, folder / "photos", folder)
 

@@ -1,15 +1,10 @@
 """Passwords and signatures are refused where they would be stored or shown, and hidden where they turn up."""
 
 import contextlib
-import json
 import os
 import shlex
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,8 +14,8 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.download import DownloadError, fetch
 from landmark_dag.storage.secrets import refuse_secrets, without_secrets
 from tests.photos.bucket import HURRY, BucketServer, Fault, serving
+from tests.support.processes import ROOT, Webserver, free_port, home_environment, landmark_dag, running, wait_until
 
-ROOT = Path(__file__).parents[2]
 SECRETS = ["https://ann:S3CRET@host/data", "https://S3CRET@host/data", "s3://bucket/data?X-Amz-Signature=S3CRET"]
 
 
@@ -44,15 +39,7 @@ def test_only_users_and_queries_are_hidden_in_a_text() -> None:
 
 
 def test_the_command_line_stores_and_prints_no_credentials(tmp_path: Path) -> None:
-    command = [
-        str(Path(sys.executable).with_name("landmark-dag")),
-        "run",
-        "--photos",
-        SECRETS[0],
-        "--home",
-        str(tmp_path / "h"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = landmark_dag("run", "--photos", SECRETS[0], "--home", tmp_path / "h")
     assert done.returncode == 2 and "carries a user, a password or a query" in done.stderr
     assert "S3CRET" not in done.stdout + done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "h").exists()
@@ -79,9 +66,7 @@ def server(tmp_path: Path) -> Iterator[BucketServer]:
 def test_the_signature_of_a_redirect_that_fails_is_neither_told_nor_logged(
     server: BucketServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    signed = f"http://ann:S3CRET@127.0.0.1:{port}/x?X-Amz-Signature=S3CRET&X-Amz-Credential=S3CRET"
+    signed = f"http://ann:S3CRET@127.0.0.1:{free_port()}/x?X-Amz-Signature=S3CRET&X-Amz-Credential=S3CRET"
     server.faults["/x"] += [Fault(status=302, headers={"Location": signed})] * (HURRY.retries + 1)
     with pytest.raises(DownloadError, match="could not be fetched") as failed:
         fetch(f"{server.url}/x", tmp_path / "x", HURRY)
@@ -113,40 +98,18 @@ def listening(process: int) -> set[str]:
 
 
 @pytest.mark.slow
-def test_make_dev_listens_on_this_machine_alone(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    told = subprocess.run(
+def test_make_dev_listens_on_this_machine_only(tmp_path: Path) -> None:
+    printed = subprocess.run(
         ["make", "-n", "dev", f"LANDMARK_HOME={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    commands = told.stdout.replace("\\\n", " ").strip().splitlines()
+    commands = printed.stdout.replace("\\\n", " ").strip().splitlines()
     dev = next(line for line in commands if "dagster dev" in line)
     for line in commands:
         if line is not dev and ".venv/installed" not in line:
             subprocess.run(line, shell=True, cwd=ROOT, check=True)
-
-    def as_by_hand() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
+    server = Webserver(f"http://127.0.0.1:{free_port()}", tmp_path / "log")
     words = [word for word in shlex.split(dev) if "=" not in word or word.startswith("-")]
-    environment = os.environ | {
-        "LANDMARK_HOME": str(tmp_path), "DAGSTER_HOME": str(tmp_path / "dagster"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }  # fmt: skip
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*words, "--port", str(port)], cwd=ROOT, env=environment, stdout=log, stderr=log, preexec_fn=as_by_hand
-        )
-    try:
-        for _ in range(240):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info") as answer:
-                assert "dagster_webserver_version" in json.load(answer)
-                break
-            time.sleep(0.5)
-        else:
-            pytest.fail((tmp_path / "log").read_text()[-2000:])
-        assert listening(process.pid) == {"0100007F"}
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
+    path = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    with running([*words, "--port", server.url.split(":")[-1]], home_environment(tmp_path, **path), server.log) as made:
+        wait_until(server.answers, "dagster dev to serve its code location", 120)
+        assert listening(made.pid) == {"0100007F"}

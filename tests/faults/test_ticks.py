@@ -16,7 +16,7 @@ from landmark_dag.orchestration.reindexing import reindexing
 from landmark_dag.orchestration.shards import new_shards, register_shards
 from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
-from tests.photos.samples import write_photo
+from tests.support.photos import write_photo
 
 HOURS = 5
 TICKS = HOURS * 3600 // 30

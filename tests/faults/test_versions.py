@@ -23,7 +23,7 @@ from landmark_dag.training.artifact import load_model, save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.network import build_network
 from resources.store import Store
-from tests.photos.samples import write_photo
+from tests.support.photos import write_photo
 
 
 def table(path: Path) -> None:

@@ -54,7 +54,7 @@ class End:
 
 
 class Warm:
-    """The warm process, as its user sees it; its runs have the settings of homes.tiny_profile with `changes`."""
+    """The warm process, as its user sees it; its runs have the settings of tiny_profile with `changes`."""
 
     def __init__(self, home: Path, **changes: int) -> None:
         command = [sys.executable, "-m", "tests.faults.warm", str(home), json.dumps(changes)]
@@ -88,14 +88,14 @@ class Warm:
 
 def _import_everything(home: str, changes: dict[str, int]) -> None:
     """Import what a run of the pipeline does; settings are those of the profile `tiny`."""
-    from tests.faults.homes import admit_tiny_profile, home_settings
+    from tests.support.homes import admit_tiny_profile, tiny_home_settings
 
     admit_tiny_profile(**changes)
     os.environ["LANDMARK_HOME"] = home
     from landmark_dag.settings.home import write_home_settings
 
     if not Path(home, "settings.json").exists():
-        write_home_settings(Path(home), home_settings(Path("/nowhere")))
+        write_home_settings(Path(home), tiny_home_settings(Path("/nowhere")))
     import cv2  # noqa: F401
     import faiss  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
@@ -177,11 +177,11 @@ def _run(life: Life) -> None:
     from landmark_dag.definitions import defs
     from landmark_dag.orchestration.in_process import prepare_home, run_pipeline
     from tests.faults.faulty_store import FaultyFileSystem
-    from tests.faults.homes import home_settings
+    from tests.support.homes import tiny_home_settings
 
     torch.set_num_threads(life.threads)
     FaultyFileSystem.fail(life.store_fails, life.store_seed)
-    prepare_home(Path(life.home), home_settings(Path(life.photos), f"faulty://{life.store}" if life.store else ""))
+    prepare_home(Path(life.home), tiny_home_settings(Path(life.photos), f"faulty://{life.store}" if life.store else ""))
     if life.backwards:
         _make_backwards()
     run_pipeline(defs(), _Unwatched())

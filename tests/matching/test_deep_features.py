@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from landmark_dag.errors import InputError
 from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
@@ -16,6 +15,7 @@ from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSet
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from tests.matching.scenes import facade
+from tests.support.photos import located, write_pixels
 
 SETTINGS = LocalFeatureSettings(
     kind="deep", long_side=160, scales=(0.5, 1.0), max_keypoints=60, dimensions=24, sampled_photos=4, batch_size=3
@@ -23,9 +23,7 @@ SETTINGS = LocalFeatureSettings(
 
 
 def photo(folder: Path, name: str, picture: np.ndarray) -> PhotoLocation:
-    path = folder / f"{name}.png"
-    Image.fromarray(picture).save(path)
-    return PhotoLocation(name, str(path), 0, path.stat().st_size)
+    return located(write_pixels(folder / f"{name}.png", picture))
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,14 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.matching.descriptor_whitening import fit_descriptor_whitening
+from tests.support.vectors import normalised
 
 
 def descriptors(count: int, channels: int) -> np.ndarray:
     generator = np.random.default_rng(3)
     mixed = generator.normal(size=(count, channels)) * np.linspace(3, 0.5, channels)
     vectors = mixed @ generator.normal(size=(channels, channels)) + generator.normal(size=channels)
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return normalised(vectors).astype(np.float32)
 
 
 def test_whitened_descriptors_have_mean_zero_and_uncorrelated_numbers_of_variance_one() -> None:
@@ -28,7 +29,7 @@ def test_the_directions_of_largest_variance_stay() -> None:
     kept = fit_descriptor_whitening([vectors], 5).weight.astype(float)
     variances, axes = np.linalg.eigh(np.cov(vectors.T.astype(float), bias=True))
     expected = axes[:, ::-1][:, :5]
-    cosine = np.abs((kept / np.linalg.norm(kept, axis=1, keepdims=True) * expected.T).sum(axis=1))
+    cosine = np.abs((normalised(kept) * expected.T).sum(axis=1))
     assert (cosine > 0.999).all() and variances[-1] > variances[0]
 
 

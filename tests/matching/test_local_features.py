@@ -21,6 +21,8 @@ from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
 from landmark_dag.storage.schemas import LOCAL_FEATURES
 from tests.matching.scenes import facade, lookup, planted
+from tests.support.photos import located
+from tests.support.vectors import normalised
 
 SETTINGS = LocalFeatureSettings()
 
@@ -28,10 +30,6 @@ SETTINGS = LocalFeatureSettings()
 def extracted(photos: list[PhotoLocation], settings: LocalFeatureSettings = SETTINGS) -> LocalFeatures:
     (features,) = extract_shard(photos, settings)
     return features
-
-
-def location(path: Path) -> PhotoLocation:
-    return PhotoLocation(path.stem, str(path), 0, path.stat().st_size)
 
 
 def same(first: LocalFeatures, second: LocalFeatures) -> bool:
@@ -48,7 +46,7 @@ def same(first: LocalFeatures, second: LocalFeatures) -> bool:
 def photos(tmp_path: Path) -> list[PhotoLocation]:
     for seed in range(5):
         Image.fromarray(facade(seed)).save(tmp_path / f"photo{seed}.png")
-    return [location(tmp_path / f"photo{seed}.png") for seed in range(5)]
+    return [located(tmp_path / f"photo{seed}.png") for seed in range(5)]
 
 
 def test_descriptors_are_unit_vectors_and_keypoints_lie_in_the_photo() -> None:
@@ -92,7 +90,7 @@ def test_a_file_that_is_no_photo_is_named(tmp_path: Path) -> None:
     path = tmp_path / "letter.jpg"
     path.write_text("Dear reader")
     with pytest.raises(InputError, match=r"letter\.jpg"):
-        extracted([location(path)])
+        extracted([located(path)])
 
 
 def test_a_file_reads_back_memory_mapped_chunk_by_chunk(photos: list[PhotoLocation], tmp_path: Path) -> None:
@@ -138,7 +136,7 @@ def test_a_shard_without_photos_reads_back(tmp_path: Path) -> None:
 
 def test_a_shard_of_flat_photos_reads_back(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40), (9, 9, 9)).save(tmp_path / "flat.png")
-    write_local_features(tmp_path / "s.arrow", extract_shard([location(tmp_path / "flat.png")], SETTINGS), "1")
+    write_local_features(tmp_path / "s.arrow", extract_shard([located(tmp_path / "flat.png")], SETTINGS), "1")
     assert read_local_features(tmp_path / "s.arrow").descriptors(0).shape == (0, 128)
 
 
@@ -172,9 +170,7 @@ def test_joined_shards_count_positions_through_all_of_them() -> None:
 def test_quantising_keeps_angles() -> None:
     vectors = np.random.default_rng(1).normal(size=(50, 40)).astype(np.float32)
     rounded = quantised_descriptors(vectors, "a").astype(float)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    rounded /= np.linalg.norm(rounded, axis=1, keepdims=True)
-    assert (unit * rounded).sum(axis=1).min() > 0.999
+    assert (normalised(vectors) * normalised(rounded)).sum(axis=1).min() > 0.999
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0])

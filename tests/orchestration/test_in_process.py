@@ -4,7 +4,6 @@ import errno
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import dagster as dg
@@ -14,21 +13,17 @@ from filelock import FileLock
 from landmark_dag.orchestration import in_process as pipeline
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
-from tests.end_to_end.services import home_environment, wait_until
-from tests.evaluation.homes import photo
+from tests.support.photos import write_photo_folder
+from tests.support.processes import home_environment, program, wait_until
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Six photos in each split, of two landmarks."""
-    for number in range(6):
-        for split in (f"train/landmark{number % 2}", "index", "query"):
-            photo(tmp_path / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
-    return tmp_path / "photos"
+    return write_photo_folder(tmp_path / "photos")
 
 
 def started(photos: Path, home: Path) -> subprocess.Popen[str]:
-    command = [str(Path(sys.executable).with_name("landmark-dag")), "run", "--photos", str(photos)]
+    command = [program("landmark-dag"), "run", "--photos", str(photos)]
     command += ["--home", str(home), "--profile", "demo"]
     return subprocess.Popen(command, env=home_environment(home), text=True, stderr=subprocess.PIPE)
 

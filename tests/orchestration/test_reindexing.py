@@ -14,7 +14,7 @@ from landmark_dag.orchestration.reindexing import following_split, reindexing
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
-from tests.photos.samples import write_photo
+from tests.support.photos import write_photo
 
 
 @pytest.fixture

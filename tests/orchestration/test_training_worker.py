@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from landmark_dag.training.artifact import load_model
 from landmark_dag.training.fit import LabelledPhotos
 from landmark_dag.training.job_spec import TrainingJobSpec, read_error, read_job_spec, write_job_spec
 from landmark_dag.training.launcher import PARENT_VARIABLE, WORKER, launch_command
+from tests.support.processes import free_port
 from tests.training.photo_sets import write_labelled_photos
 
 TRAINING = TrainingSettings(
@@ -119,9 +119,7 @@ def test_two_hosts_that_meet_train_the_model_of_one_host_with_as_many_processes(
     done = start(launch_command(tmp_path / "one/job", DistributedSettings(processes=2), 0))
     assert done.returncode == 0, done.stderr
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    meeting = f"127.0.0.1:{free_port()}"
     command = launch_command(tmp_path / "two/job", DistributedSettings(1, hosts=2, rendezvous=meeting), 0)
     cores = sorted(os.sched_getaffinity(0))  # a core for each host, as for each process of the one: sums depend on it
     with ThreadPoolExecutor(2) as hosts:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
-from tests.photos.samples import jpeg
+from tests.support.photos import jpeg
 
 SPLITS = {"train": 4, "index": 2, "test": 1}
 SIZES = {"train": (800, 700), "index": (200, 150), "test": (200, 150)}

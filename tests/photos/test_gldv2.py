@@ -28,7 +28,7 @@ from tests.photos.bucket import (
     serving,
     write_tar,
 )
-from tests.photos.samples import jpeg
+from tests.support.photos import jpeg
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from landmark_dag.photos.manifest import build_manifest, locations_of, manifest_
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.storage.schemas import MANIFEST, UNREADABLE
-from tests.photos.samples import encoded, jpeg, picture
+from tests.support.photos import encoded, jpeg, located, picture
 
 
 def lay(tmp_path: Path, contents: list[tuple[str, bytes]]) -> list[PhotoLocation]:
@@ -92,7 +92,7 @@ def test_a_machine_without_the_photos_is_named_with_the_place_where_they_should_
     for name in ("a", "b"):
         (tmp_path / f"{name}.jpg").write_bytes(jpeg())
     paths = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
-    manifest, _ = build_manifest([PhotoLocation(p.stem, str(p), 0, p.stat().st_size) for p in paths])
+    manifest, _ = build_manifest([located(p) for p in paths])
     paths[0].unlink()
     assert len(locations_of(manifest)) == 2
     paths[1].unlink()

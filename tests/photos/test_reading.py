@@ -15,7 +15,7 @@ from PIL import Image
 from landmark_dag.errors import InputError
 from landmark_dag.photos import reading
 from landmark_dag.photos.reading import UnreadablePhoto, decode_photo, photo_size, read_bytes, read_photo
-from tests.photos.samples import encoded, jpeg, picture
+from tests.support.photos import encoded, jpeg, picture
 
 RGB = np.asarray(picture())
 

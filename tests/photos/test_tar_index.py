@@ -12,7 +12,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.reading import UnreadablePhoto, read_bytes
 from landmark_dag.photos.tar_index import index_tar
 from tests.photos.bucket import tar_bytes
-from tests.photos.samples import jpeg
+from tests.support.photos import jpeg
 
 
 def write(tmp_path: Path, data: bytes) -> Path:

@@ -16,6 +16,7 @@ from landmark_dag.retrieval.neighbour_search import (
 from landmark_dag.settings.retrieval import NeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings
 from landmark_dag.storage.schemas import NEIGHBOURS
+from tests.support.vectors import normalised
 
 
 def embeddings(vectors: dict[str, list[float]], model: str = "m") -> Embeddings:
@@ -110,8 +111,7 @@ def test_expansion_moves_vectors_as_its_definition_says(expansion: str) -> None:
 def test_approximate_search_finds_nearly_all_and_ranks_what_it_finds_exactly() -> None:
     generator = np.random.default_rng(6)
     vectors = generator.normal(size=(12_050, 16)) * np.linspace(3, 0.3, 16)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    photos = {f"{number:05}": vector for number, vector in enumerate(vectors)}
+    photos = {f"{number:05}": vector for number, vector in enumerate(normalised(vectors))}
     index, queries = (embeddings(dict(list(photos.items())[part])) for part in (slice(12_000), slice(12_000, None)))
     exact = neighbour_table(queries, index, NeighbourSettings(10))
     similarity = {row[:2]: row[2] for row in exact.select("query_id", "index_id", "similarity").iter_rows()}

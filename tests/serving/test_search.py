@@ -15,7 +15,8 @@ from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import VOTES
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.network import build_network
-from tests.evaluation.homes import NETWORK, photo, small_home
+from tests.support.homes import NETWORK, small_home
+from tests.support.photos import write_landmark_photo
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,7 @@ def test_a_photo_of_the_index_is_found_first_and_its_landmark_after_it(home: Pat
 
 
 def test_later_searches_find_the_same_by_the_recorded_network(home: Path, tmp_path: Path) -> None:
-    photos = [photo(tmp_path / f"{landmark}.png", landmark, 500) for landmark in (1, 2)]
+    photos = [write_landmark_photo(tmp_path / f"{landmark}.png", landmark, 500) for landmark in (1, 2)]
     shutil.rmtree(home / "search", ignore_errors=True)
     by_network, by_record = search_photos(home, photos), search_photos(home, photos)
     assert len(list((home / "search").iterdir())) == 1
@@ -76,7 +77,7 @@ def test_a_later_search_loads_neither_timm_nor_torchvision_nor_dagster_nor_matpl
 
 
 def test_the_gallery_shows_each_photo_with_its_three_lists(home: Path, tmp_path: Path) -> None:
-    mine = photo(tmp_path / "mine.png", 1, 7)
+    mine = write_landmark_photo(tmp_path / "mine.png", 1, 7)
     gallery = search_gallery(search_photos(home, [mine, mine]))
     (query,) = gallery.queries
     assert (query.query_id, query.landmark, list(query.lists)) == (
@@ -90,7 +91,7 @@ def test_the_gallery_shows_each_photo_with_its_three_lists(home: Path, tmp_path:
 def test_the_command_prints_results_with_reasons_and_writes_a_page(
     home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mine, page = photo(tmp_path / "mine.png", 1, 7), tmp_path / "found.html"
+    mine, page = write_landmark_photo(tmp_path / "mine.png", 1, 7), tmp_path / "found.html"
     assert status(mine, "--home", home, "--top", 2, "--html", page) == 0
     out = capsys.readouterr().out
     assert f"{mine}: amber_palace, vote confidence" in out and out.count("same landmark") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.storage.shared_location import SharedLocation
-from tests.buckets import BUCKET, KEY, SECRET, ask_for_credentials, forget_connections, s3_server
+from tests.support.s3_server import BUCKET, KEY, SECRET, ask_for_credentials, forget_connections, s3_server
 
 
 @pytest.fixture(params=["file", "s3", "memory"])

@@ -3,7 +3,6 @@
 import contextlib
 import multiprocessing
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from landmark_dag.training.distributed import Ranks, joined
 from landmark_dag.training.fit import LabelledPhotos, Progress, fit
 from landmark_dag.training.history import Curve
 from landmark_dag.training.network import build_network
+from tests.support.processes import free_port
 
 Told = list[dict[str, Any]]
 """One for each rank: losses of every batch, history, and the network's state."""
@@ -24,9 +24,7 @@ Told = list[dict[str, Any]]
 
 def run_ranks(function: Any, world: int, *arguments: Any) -> list[int | None]:
     """Run `function` in `world` joined processes; return their exit statuses."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.training.ranks"])
     processes = [context.Process(target=_join, args=(rank, world, port, function, arguments)) for rank in range(world)]

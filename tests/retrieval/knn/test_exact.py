@@ -21,6 +21,7 @@ from landmark_dag.retrieval.knn import tiles as knn_tiles
 from landmark_dag.retrieval.knn.exact import Backend, ExactIndex, nearest
 from landmark_dag.retrieval.knn.rescoring import lengths
 from landmark_dag.retrieval.knn.shortlist import Lengths, number, number_of_bits
+from tests.support.vectors import unit_vectors
 
 BACKENDS: tuple[Backend, ...] = ("integer", "float", "faiss", "torch")
 
@@ -61,11 +62,6 @@ def pairs(similarity: np.ndarray, positions: np.ndarray) -> list[list[tuple[floa
     assert similarity.dtype == np.float32
     assert positions.dtype == np.int32
     return [[(s, p) for s, p in zip(*rows, strict=True) if p >= 0] for rows in zip(similarity, positions, strict=True)]
-
-
-def unit_vectors(count: int, dimensions: int, seed: int, dtype: type = np.float16) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(count, dimensions))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(dtype)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -224,7 +220,7 @@ import torch
 from landmark_dag.matching.mutual_matches import integer_steps
 from landmark_dag.retrieval.knn.exact import nearest
 from landmark_dag.retrieval.knn.tiles import _int_mm
-from tests.retrieval.knn.test_exact import unit_vectors
+from tests.support.vectors import unit_vectors
 
 index, queries = unit_vectors(39 * 512 + 1, 64, 1), unit_vectors(500, 64, 2)
 found, expected = (nearest(queries, index, 50, backend=backend) for backend in ("auto", "torch"))

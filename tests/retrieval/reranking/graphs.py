@@ -3,13 +3,14 @@
 import numpy as np
 
 from landmark_dag.retrieval.reranking.graph import Neighbours
+from tests.support.vectors import normalised
 
 
 def unit(rows: int, seed: int, dimensions: int = 4) -> np.ndarray:
     """Vectors of unit norm about a few centres."""
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(5, dimensions))[rng.integers(0, 5, rows)] + 0.5 * rng.normal(size=(rows, dimensions))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return normalised(vectors)
 
 
 def neighbours(queries: np.ndarray, index: np.ndarray, k: int, *, of_itself: bool = False) -> Neighbours:

@@ -7,11 +7,7 @@ from hypothesis import strategies as st
 
 from landmark_dag.retrieval.reranking import query_expansion
 from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
-
-
-def unit(rows: int, dimensions: int, seed: int) -> np.ndarray:
-    vectors = np.random.default_rng(seed).normal(size=(rows, dimensions)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+from tests.support.vectors import unit_vectors
 
 
 def plain(query: np.ndarray, index: np.ndarray, nearest: list[int], similarity: list[float], alpha: float) -> list:
@@ -25,7 +21,7 @@ def plain(query: np.ndarray, index: np.ndarray, nearest: list[int], similarity: 
 @settings(deadline=None)
 @given(st.integers(0, 9), st.sampled_from([0.0, 1.0, 3.0]), st.integers(0, 5), st.sampled_from(["float16", "float32"]))
 def test_an_expanded_query_is_the_weighted_sum(seed: int, alpha: float, count: int, dtype: str) -> None:
-    index, queries = unit(7, 5, seed).astype(dtype), unit(4, 5, seed + 100).astype(dtype)
+    index, queries = unit_vectors(7, 5, seed, dtype), unit_vectors(4, 5, seed + 100, dtype)
     similarity = queries.astype(np.float32) @ index.T.astype(np.float32)
     nearest = np.argsort(-similarity, axis=1).astype(np.int32)[:, :4]
     similarity = np.take_along_axis(similarity, nearest, axis=1)
@@ -38,7 +34,7 @@ def test_an_expanded_query_is_the_weighted_sum(seed: int, alpha: float, count: i
 
 
 def test_results_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    queries, index = unit(50, 16, 1), unit(30, 16, 2)
+    queries, index = unit_vectors(50, 16, 1, np.float32), unit_vectors(30, 16, 2, np.float32)
     nearest = np.random.default_rng(3).integers(0, 30, (50, 10))
     similarity = np.random.default_rng(4).random((50, 10), np.float32)
     whole = alpha_query_expansion(queries, index, nearest, similarity, 3.0, 10)
@@ -47,7 +43,7 @@ def test_results_do_not_depend_on_the_block(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_augmentation_adds_a_vector_to_itself_never() -> None:
-    index = unit(3, 4, 5)
+    index = unit_vectors(3, 4, 5, np.float32)
     nearest = np.array([[0, 1], [1, 0], [0, 2]])
     similarity = np.take_along_axis(index @ index.T, nearest, axis=1)
     augmented = database_augmentation(index, nearest, similarity, 0.0)
@@ -59,4 +55,11 @@ def test_augmentation_adds_a_vector_to_itself_never() -> None:
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        alpha_query_expansion(unit(2, 3, 1), unit(4, 3, 2), np.zeros((2, 3), int), np.zeros((2, 2), np.float32), 1, 2)
+        alpha_query_expansion(
+            unit_vectors(2, 3, 1, np.float32),
+            unit_vectors(4, 3, 2, np.float32),
+            np.zeros((2, 3), int),
+            np.zeros((2, 2), np.float32),
+            1,
+            2,
+        )
