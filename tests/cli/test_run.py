@@ -9,13 +9,12 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from tests.end_to_end.services import ROOT
-from tests.evaluation.homes import photo
 
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
 from tests.cli.command import status
-from tests.support.processes import home_environment, wait_until
+from tests.support.photos import write_landmark_photo
+from tests.support.processes import ROOT, home_environment, wait_until
 
 
 def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
@@ -39,7 +38,7 @@ def photos(folder: Path) -> Path:
     """Six photos in each split, of two landmarks."""
     for number in range(6):
         for split in (f"train/landmark{number % 2}", "index", "query"):
-            photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
+            write_landmark_photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
     return folder / "photos"
 
 
