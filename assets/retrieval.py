@@ -20,6 +20,7 @@ from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.reranking import RerankingSettings
 from landmark_dag.storage.hashing import digest, folder_fingerprint
 from landmark_dag.storage.parquet_tables import read_notes, read_table, write_table
 from landmark_dag.storage.schemas import (
@@ -273,7 +274,7 @@ _SORTED_RANKING = [same("knn_graph"), same("query/votes"), every("index/votes", 
 )
 def sorted_ranking(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
     """The sort-step: index photos with the query's landmark first, order otherwise unchanged."""
-    from landmark_dag.retrieval.reranking import sort_insert as science
+    from landmark_dag.retrieval.reranking import sort as science
 
     @functools.cache
     def index_votes() -> Any:
@@ -308,25 +309,23 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
 
     With another `method` the sorted ranking is re-ranked by a soft variant instead.
     """
-    from landmark_dag.retrieval.reranking.soft import TAKES_VOTES, method_votes, reranked
+    from landmark_dag.retrieval.reranking.inputs import RerankingInput
+    from landmark_dag.retrieval.reranking.methods import label_aware, rerank
 
     settings, soft = config.settings(), config.soft.settings()
-    by_votes = settings.method in TAKES_VOTES
-
-    def votes(split: str, shards: list[str]) -> Any:
-        if by_votes:
-            return store.read_shards(f"{split}/votes", VOTES, shards).sort("image_id")
-        return method_votes(
-            settings.method, store.read_shards(f"{split}/train_neighbours", TRAIN_NEIGHBOURS, shards), soft
-        )
+    methods, by_votes = label_aware(settings.method)
+    name, table = ("votes", VOTES) if by_votes else ("train_neighbours", TRAIN_NEIGHBOURS)
 
     @functools.cache
-    def index_votes() -> Any:
-        return votes("index", every_shard(context, "index"))
+    def of_index() -> Any:
+        rows = store.read_shards(f"index/{name}", table, every_shard(context, "index"))
+        return rows.sort("image_id") if by_votes else rows
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         lists = store.read("sorted_ranking", RANKING, shard)
-        ranking = reranked(lists, votes("query", [shard]), index_votes(), settings, soft)
+        pair = store.read(f"query/{name}", table, shard), of_index()
+        photos = RerankingInput(votes=pair) if by_votes else RerankingInput(train_neighbours=pair)
+        ranking = rerank(lists, photos, methods, RerankingSettings(insert=settings, soft=soft))
         write_table(path, RANKING, ranking, version)
         asked = {"method": settings.method, "limit": settings.limit}
         return {"dagster/row_count": ranking.height, **asked, **_reasons(ranking)}

@@ -15,7 +15,8 @@ import numpy as np
 import polars as pl
 
 from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
-from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, insert_step, sort_step
+from landmark_dag.retrieval.reranking.insert import QueryVotes, SortedLists, group_by_landmark, insert_step
+from landmark_dag.retrieval.reranking.sort import sort_step
 from landmark_dag.settings.reranking import InsertSettings
 from landmark_dag.storage.user_tables import write_table_file
 
@@ -52,15 +53,9 @@ def ours(case: dict[str, np.ndarray]) -> np.ndarray:
     positions = case["positions"].ravel()
     order, same = sort_step(offsets, positions, case["query_landmarks"], case["index_landmarks"])
     groups = group_by_landmark(case["index_landmarks"], case["index_confidence"])
-    return insert_step(
-        offsets,
-        positions[order],
-        same,
-        case["query_landmarks"],
-        case["query_confidence"],
-        groups,
-        InsertSettings(),
-    )[1].reshape(queries, length)
+    lists = SortedLists(offsets, positions[order], same)
+    queries_votes = QueryVotes(case["query_landmarks"], case["query_confidence"])
+    return insert_step(lists, queries_votes, groups, InsertSettings())[1].reshape(queries, length)
 
 
 def plain(case: dict[str, np.ndarray], queries: int) -> np.ndarray:

@@ -22,7 +22,8 @@ from landmark_dag.photos.resizing import decoded, photo_sizes, resized, scaled, 
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.knn.exact import nearest
-from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, insert_step, sort_step
+from landmark_dag.retrieval.reranking.insert import QueryVotes, SortedLists, group_by_landmark, insert_step
+from landmark_dag.retrieval.reranking.sort import sort_step
 from landmark_dag.retrieval.votes import vote
 from landmark_dag.settings.profiles import profile_named
 from landmark_dag.settings.reranking import InsertSettings
@@ -110,7 +111,9 @@ def ladder(
     order, same = sort_step(offsets, flat, query_vote, index_vote)
     groups = group_by_landmark(index_vote, index_confidence)
     settings = InsertSettings(limit=LIST_LENGTH)
-    inserted = insert_step(offsets, flat[order], same, query_vote, query_confidence, groups, settings)
+    inserted = insert_step(
+        SortedLists(offsets, flat[order], same), QueryVotes(query_vote, query_confidence), groups, settings
+    )
     right = [np.flatnonzero(index_landmarks == landmark).astype(np.int32) for landmark in query_landmarks]
     expected = np.array([len(some) for some in right], dtype=np.int64)
     right_offsets = np.concatenate([[0], np.cumsum(expected)])

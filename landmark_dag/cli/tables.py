@@ -74,7 +74,8 @@ def rerank(
     """
     import polars as pl
 
-    from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking, sorted_ranking
+    from landmark_dag.retrieval.reranking.insert import inserted_ranking
+    from landmark_dag.retrieval.reranking.sort import sorted_ranking
     from landmark_dag.settings.reranking import InsertSettings
     from landmark_dag.storage.neighbour_files import read_neighbours, read_votes, refuse_unknown
     from landmark_dag.storage.user_tables import check_writable, write_table_file

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from landmark_dag.evaluation.aggregation import usage_means
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth, refuse_unknown
+from landmark_dag.retrieval.reranking.lists import in_list_order
 from landmark_dag.settings.evaluation import BootstrapSettings
+from landmark_dag.storage.ragged_lists import offsets_of
 from landmark_dag.storage.schemas import RETRIEVAL_METRICS
 
 LIMIT = 100
@@ -135,7 +137,7 @@ def _hits_before(offsets: NDArray[np.int64], hits: NDArray[np.bool_], rank: int)
 
 def _counted_lists(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> tuple[NDArray[np.int64], pl.Series]:
     """Return the lists of the queries that count, by query id, then rank: offsets, and the index ids listed."""
-    ranking = _in_order(ranking.select("query_id", "rank", "index_id"))
+    ranking = in_list_order(ranking.select("query_id", "rank", "index_id"))
     runs = ranking["query_id"].rle().struct.unnest()
     refuse_unknown(runs["value"], truth)
     queries = truth.queries.select(value="query_id", query=pl.int_range(pl.len(), dtype=pl.Int32))
@@ -146,20 +148,12 @@ def _counted_lists(ranking: pl.DataFrame, truth: RetrievalGroundTruth) -> tuple[
     listed = ranking["index_id"]
     if not counted.all():
         listed = listed.filter(pl.Series(np.repeat(counted, runs["len"].to_numpy())))
-    return np.concatenate([[0], np.cumsum(lengths)]), listed
-
-
-def _in_order(ranking: pl.DataFrame) -> pl.DataFrame:
-    """Return `ranking` by query id, then rank; comparing neighbouring rows is cheaper than sorting."""
-    query, rank = ranking["query_id"], ranking["rank"]
-    before, rank_before = query.shift(1), rank.shift(1)
-    ascending = (before < query) | ((before == query) & (rank_before < rank))
-    return ranking if ascending.all() else ranking.sort("query_id", "rank")
+    return offsets_of(lengths), listed
 
 
 def _offsets(queries: pl.Series, count: int) -> NDArray[np.int64]:
     """Return where the rows of each of `count` queries begin, and the end, given ascending `queries`."""
-    return np.concatenate([[0], np.cumsum(np.bincount(queries.to_numpy(), minlength=count))])
+    return offsets_of(np.bincount(queries.to_numpy(), minlength=count))
 
 
 def _places(

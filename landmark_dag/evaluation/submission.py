@@ -9,6 +9,7 @@ import polars as pl
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.retrieval_metrics import LIMIT
 from landmark_dag.storage.atomic import replacing
+from landmark_dag.storage.ragged_lists import list_of_rows, ranks_in_lists
 from landmark_dag.storage.schemas import RANKING, VOTES, Column, Table, refuse_repeats
 from landmark_dag.storage.user_tables import read_table_file, refuse_bad_ranks, refuse_where, words
 
@@ -83,11 +84,10 @@ def read_ranking(path: Path) -> pl.DataFrame:
     lists = words(frame["images"])
     refuse_where(path, lists.list.len() != lists.list.n_unique(), frame["id"], "lists a photo twice")
     lengths = lists.list.len().to_numpy().astype(np.int64)
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
     return pl.DataFrame(
         {
-            "query_id": frame["id"].gather(np.repeat(np.arange(len(lengths)), lengths)),
-            "rank": (np.arange(len(starts)) - starts + 1).astype(np.int32),
+            "query_id": frame["id"].gather(list_of_rows(lengths)),
+            "rank": ranks_in_lists(lengths),
             "index_id": lists.explode(empty_as_null=False),
         }
     )

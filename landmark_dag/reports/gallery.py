@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from landmark_dag.evaluation.ground_truth import RetrievalGroundTruth
 from landmark_dag.evaluation.retrieval_metrics import average_precisions
 from landmark_dag.photos.reading import UnreadablePhoto, read_photo
-from landmark_dag.retrieval.reranking.sort_insert import REASONS
+from landmark_dag.retrieval.reranking.lists import REASONS
 from landmark_dag.storage.atomic import replacing
 
 PhotoKey = tuple[str, str]

@@ -10,6 +10,7 @@ from landmark_dag.evaluation.recognition_metrics import judged_votes
 from landmark_dag.evaluation.retrieval_metrics import LIMIT, average_precision, judged_lists
 from landmark_dag.reports import plots as pictures
 from landmark_dag.reports.gallery import STEP_LABELS
+from landmark_dag.storage.ragged_lists import list_of_rows, places_in_lists
 
 
 def retrieval_pictures(lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth) -> dict[str, bytes]:
@@ -25,7 +26,7 @@ def retrieval_pictures(lists: Mapping[str, pl.DataFrame], truth: RetrievalGround
         offsets, found, expected = judged_lists(ranking.filter(pl.col("rank") <= LIMIT), truth)
         lengths = np.diff(offsets)
         hits[label] = np.zeros((len(expected), LIMIT), dtype=np.bool_)
-        hits[label][np.repeat(np.arange(len(expected)), lengths), _places(offsets, lengths)] = found
+        hits[label][list_of_rows(lengths), places_in_lists(lengths)] = found
         precisions[label] = 100 * average_precision(offsets, found, expected)
     judged = _judged_neighbours(next(iter(lists.values())), truth)
     similarity, relevant = judged["similarity"].to_numpy(), judged["relevant"].to_numpy()
@@ -42,11 +43,6 @@ def vote_pictures(votes: pl.DataFrame, truth: RecognitionGroundTruth) -> dict[st
     judged = judged_votes(votes, truth)
     confidence, right = judged["confidence"].to_numpy(), judged["right"].to_numpy()
     return {"Confidence of right and wrong votes": pictures.vote_confidence(confidence, right)}
-
-
-def _places(offsets: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Return the place of every row in its list, from 0."""
-    return np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)
 
 
 def _judged_neighbours(neighbours: pl.DataFrame, truth: RetrievalGroundTruth) -> pl.DataFrame:

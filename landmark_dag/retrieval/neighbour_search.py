@@ -12,9 +12,11 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.knn.approximate import ApproximateIndex
 from landmark_dag.retrieval.knn.exact import ExactIndex
 from landmark_dag.retrieval.knn.shortlist import Vectors
-from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
+from landmark_dag.retrieval.reranking.database_augmentation import database_augmentation
+from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion
 from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, check_same_model, concatenate
+from landmark_dag.storage.ragged_lists import list_of_rows
 from landmark_dag.storage.schemas import NEIGHBOURS, TRAIN_NEIGHBOURS
 
 
@@ -58,9 +60,7 @@ class NeighbourSearch:
         lengths = found.sum(axis=1)
         frame = pl.DataFrame(
             {
-                "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(
-                    np.repeat(np.arange(len(lengths)), lengths)
-                ),
+                "query_id": pl.Series(queries.image_ids, dtype=pl.String).gather(list_of_rows(lengths)),
                 "rank": np.broadcast_to(np.arange(1, positions.shape[1] + 1), positions.shape)[found],
                 "index_id": pl.Series(self._index.image_ids, dtype=pl.String).gather(positions[found]),
                 "similarity": similarity[found],

@@ -13,12 +13,13 @@ from landmark_dag.photos.reading import UnreadablePhoto
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
-from landmark_dag.retrieval.reranking.soft import TAKES_VOTES, method_votes, reranked
-from landmark_dag.retrieval.reranking.sort_insert import sorted_ranking
+from landmark_dag.retrieval.reranking.inputs import RerankingInput
+from landmark_dag.retrieval.reranking.methods import chain, needs, rerank
+from landmark_dag.retrieval.reranking.sort import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.home import read_home_settings, shared_location, store_folder
 from landmark_dag.settings.profiles import Profile
-from landmark_dag.settings.reranking import SoftSettings
+from landmark_dag.settings.reranking import RerankingSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
 from landmark_dag.storage.parquet_tables import read_table
@@ -212,8 +213,9 @@ def _reranked(
     train_neighbours: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return the list after the home's way of re-ranking; see the asset inserted_ranking."""
-    method, soft = profile.insert.method, SoftSettings()
-    if method not in TAKES_VOTES:
-        votes = method_votes(method, train_neighbours, soft)
-        index_votes = method_votes(method, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS), soft)
-    return reranked(ordered, votes, index_votes, profile.insert, soft)
+    methods = chain(profile.insert.method)
+    pair = None
+    if "train neighbours" in needs(methods):
+        pair = train_neighbours, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS)
+    photos = RerankingInput(votes=(votes, index_votes), train_neighbours=pair)
+    return rerank(ordered, photos, methods, RerankingSettings(insert=profile.insert))

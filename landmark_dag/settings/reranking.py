@@ -1,9 +1,9 @@
 """Settings of the ways to re-rank."""
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import Annotated
 
-RerankMethod = Literal["insert", "agreement", "label_product", "bridged"]
+from landmark_dag.settings.retrieval import VoteSettings
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class InsertSettings:
     threshold: Annotated[float, "query confidence + index confidence must exceed this"] = 0.6
     limit: Annotated[int, "length to which a list is cut"] = 100
     method: Annotated[
-        RerankMethod, "insert: the paper's; agreement, label_product, bridged: soft variants, without a threshold"
+        str, "insert: the paper's; agreement, label_product, bridged: soft variants, without a threshold"
     ] = "insert"
 
 
@@ -66,3 +66,23 @@ class ReciprocalSettings:
     k1: Annotated[int, "nearest photos among which reciprocal ones are sought"] = 20
     k2: Annotated[int, "nearest photos whose encodings are averaged"] = 6
     original_weight: Annotated[float, "share of the original distance in the final one"] = 0.3
+
+
+@dataclass(frozen=True)
+class RerankingSettings:
+    """The settings of all ways to re-rank, of which each reads its own."""
+
+    candidates: Annotated[int, "nearest index photos that soft variants and k-reciprocal re-rank (Henkel 2021)"] = 750
+    votes: VoteSettings = field(default_factory=VoteSettings)
+    insert: InsertSettings = field(default_factory=InsertSettings)
+    soft: SoftSettings = field(default_factory=SoftSettings)
+    expansion: ExpansionSettings = field(default_factory=ExpansionSettings)
+    diffusion: DiffusionSettings = field(default_factory=DiffusionSettings)
+    traversal: TraversalSettings = field(default_factory=TraversalSettings)
+    reciprocal: ReciprocalSettings = field(default_factory=ReciprocalSettings)
+
+    @property
+    def index_neighbours(self) -> int:
+        """How many neighbours of every index photo the methods read at most."""
+        counts = self.expansion.count, self.diffusion.neighbours, self.traversal.neighbours, self.reciprocal.k1
+        return max(counts)

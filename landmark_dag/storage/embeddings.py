@@ -103,6 +103,12 @@ def _rows(shard: Embeddings, only: Container[str] | None) -> Sequence[int]:
     return [row for row, image_id in enumerate(shard.image_ids) if image_id in only]
 
 
+def chosen(embeddings: Embeddings, image_ids: Container[str]) -> Embeddings:
+    """Return those of the photos that are in `image_ids`, in their order."""
+    rows = _rows(embeddings, image_ids)
+    return Embeddings([embeddings.image_ids[row] for row in rows], embeddings.vectors[rows], embeddings.model)
+
+
 def sample(embeddings: Embeddings, count: int) -> Embeddings:
     """Return `count` photos at equal distances in the order of `embeddings`; all of them if there are fewer."""
     total = len(embeddings.image_ids)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.storage.ragged_lists import ranks_in_lists
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, NEIGHBOURS, VOTES, Column, Table, refuse_repeats
 from landmark_dag.storage.user_tables import read_table_file, refuse_bad_ranks, refuse_where
 
@@ -38,9 +39,7 @@ def read_neighbours(path: Path) -> pl.DataFrame:
         return frame.sort("query_id", "rank")
     frame = frame.sort(["query_id", "similarity", "index_id"], descending=[False, True, False])
     lengths = frame["query_id"].rle().struct.field("len").to_numpy()
-    starts = np.repeat(np.cumsum(lengths) - lengths, lengths)
-    rank = (np.arange(len(frame)) - starts + 1).astype(np.int32)
-    return frame.with_columns(rank=rank).select(list(NEIGHBOURS.schema))
+    return frame.with_columns(rank=ranks_in_lists(lengths)).select(list(NEIGHBOURS.schema))
 
 
 def read_train_neighbours(path: Path) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from assets import retrieval
-from landmark_dag.retrieval.reranking.soft import bridged_ranking, method_votes
+from landmark_dag.retrieval.reranking.bridged import bridge_confidence, bridged_ranking
 from landmark_dag.settings.reranking import InsertSettings, SoftSettings
 from landmark_dag.settings.retrieval import VoteSettings
 from landmark_dag.storage.schemas import CLEANED_DATASET, NEIGHBOURS, RANKING, TRAIN_NEIGHBOURS, VOTES
@@ -88,9 +88,7 @@ def test_a_soft_variant_is_one_setting_away(world: Votes) -> None:
         world.store.read(f"{split}/train_neighbours", TRAIN_NEIGHBOURS, "0000") for split in ("query", "index")
     ]
     graph = world.store.read("knn_graph", NEIGHBOURS, "0000")
-    expected = bridged_ranking(
-        graph, *(method_votes("bridged", v, soft) for v in train_neighbours), InsertSettings(), soft
-    )
+    expected = bridged_ranking(graph, *(bridge_confidence(v, soft) for v in train_neighbours), InsertSettings(), soft)
     stored = world.store.read("inserted_ranking", RANKING, "0000")
     assert stored.equals(expected)
 

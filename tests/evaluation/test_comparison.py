@@ -6,7 +6,7 @@ import pytest
 
 from landmark_dag.errors import InputError
 from landmark_dag.evaluation.comparison import (
-    OURS,
+    PROPOSED,
     SWEPT_K,
     SWEPT_THRESHOLDS,
     Photos,
@@ -17,7 +17,8 @@ from landmark_dag.evaluation.comparison import (
 from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
 from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
 from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
-from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking, sorted_ranking
+from landmark_dag.retrieval.reranking.insert import inserted_ranking
+from landmark_dag.retrieval.reranking.sort import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettings
 from landmark_dag.settings.reranking import InsertSettings
@@ -27,9 +28,9 @@ from landmark_dag.storage.schemas import CLEANED_DATASET, RERANKING_COMPARISON, 
 from tests.support.vectors import landmark_embeddings
 
 LIMIT = 12
-METHODS = ["kNN", "sort", OURS, "agreement", "label_product", "bridged"]
+METHODS = ["kNN", "sort", PROPOSED, "agreement", "label_product", "bridged"]
 METHODS += [
-    name + more for name in ("alpha-QE", "DBA", "diffusion", "EGT", "k-reciprocal") for more in ("", f" + {OURS}")
+    name + more for name in ("alpha-QE", "DBA", "diffusion", "EGT", "k-reciprocal") for more in ("", f" + {PROPOSED}")
 ]
 
 
@@ -60,17 +61,17 @@ def compared(photos: Photos) -> pl.DataFrame:
     return reranking_comparison(photos, settings)
 
 
-def test_every_method_stands_beside_ours_for_every_usage(compared: pl.DataFrame) -> None:
+def test_every_method_is_beside_the_proposed_one_for_every_usage(compared: pl.DataFrame) -> None:
     assert compared.schema == RERANKING_COMPARISON.schema
     assert compared["method"].unique(maintain_order=True).to_list() == METHODS
     assert compared.group_by("usage").len().sort("usage").rows() == [("Private", 16), ("Public", 16), ("all", 16)]
     assert compared.filter(usage="all")["queries"].unique().to_list() == [6]
-    assert compared.filter(method=OURS)["difference"].to_list() == [0.0] * 3
+    assert compared.filter(method=PROPOSED)["difference"].to_list() == [0.0] * 3
 
 
 def test_means_and_differences_lie_in_their_intervals(compared: pl.DataFrame) -> None:
     assert compared.filter(~pl.col("map_at_100").is_between(pl.col("low") - 1e-9, pl.col("high") + 1e-9)).is_empty()
-    ours = dict(compared.filter(method=OURS).select("usage", "map_at_100").rows())
+    ours = dict(compared.filter(method=PROPOSED).select("usage", "map_at_100").rows())
     for row in compared.rows(named=True):
         assert row["difference"] == pytest.approx(row["map_at_100"] - ours[row["usage"]])
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
@@ -80,7 +81,7 @@ def test_the_papers_steps_score_as_the_pipelines_do(photos: Photos, compared: pl
     knn = neighbour_table(photos.queries, photos.index, NeighbourSettings(neighbours=LIMIT))
     votes = votes_of(photos.query_train_neighbours, 3), votes_of(photos.index_train_neighbours, 3)
     ranked = sorted_ranking(knn, *votes)
-    steps = {"kNN": knn, "sort": ranked, OURS: inserted_ranking(ranked, *votes, InsertSettings(limit=LIMIT))}
+    steps = {"kNN": knn, "sort": ranked, PROPOSED: inserted_ranking(ranked, *votes, InsertSettings(limit=LIMIT))}
     expected = retrieval_metrics(steps, photos.truth).rename({"step": "method"})
     found = compared.join(expected, on=["method", "usage"], suffix="_expected")
     assert found.height == 9
@@ -119,11 +120,11 @@ def test_a_query_without_a_list_counts_as_nothing_found(photos: Photos) -> None:
 
 def test_the_summary_has_a_row_a_method_with_every_usage(compared: pl.DataFrame) -> None:
     summary = comparison_summary(compared)
-    assert summary.columns == ["method", "Public", "Private", "all", "interval", f"to {OURS}", "seconds"]
+    assert summary.columns == ["method", "Public", "Private", "all", "interval", f"to {PROPOSED}", "seconds"]
     assert summary["method"].to_list() == METHODS
-    row = compared.filter(method=OURS, usage="all").row(0, named=True)
-    assert summary.filter(method=OURS)["all"][0] == row["map_at_100"]
-    assert summary.filter(method=OURS)[f"to {OURS}"][0] == "0.0 (0.0 to 0.0)"
+    row = compared.filter(method=PROPOSED, usage="all").row(0, named=True)
+    assert summary.filter(method=PROPOSED)["all"][0] == row["map_at_100"]
+    assert summary.filter(method=PROPOSED)[f"to {PROPOSED}"][0] == "0.0 (0.0 to 0.0)"
 
 
 def test_two_models_are_refused(photos: Photos) -> None:

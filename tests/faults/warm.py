@@ -111,8 +111,7 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
     import landmark_dag.reports.result_plots
     import landmark_dag.retrieval.embedding
     import landmark_dag.retrieval.neighbour_search
-    import landmark_dag.retrieval.reranking.soft
-    import landmark_dag.retrieval.train_neighbours
+    import landmark_dag.retrieval.reranking.methods
     import landmark_dag.training.job_spec
     import landmark_dag.training.labelled_photos  # noqa: F401
 

@@ -1,12 +1,23 @@
 """Diffusion on the mutual kNN graph of the index: similarity that flows along chains of near photos."""
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import cg
 
 from landmark_dag.retrieval.reranking.graph import Neighbours, filled_up
-from landmark_dag.settings.reranking import DiffusionSettings
+from landmark_dag.retrieval.reranking.inputs import RerankingInput
+from landmark_dag.settings.reranking import DiffusionSettings, RerankingSettings
+
+
+def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
+    """Return every query's list by diffusion; see `diffused_lists`."""
+    vectors = photos.vectors
+    queries, index = vectors.neighbours(lists), vectors.index_graph(settings.index_neighbours)
+    sources = diffusion_sources(queries, settings.diffusion)
+    reach = vectors.search_around(sources, settings.diffusion.truncation).positions
+    return vectors.lists(diffused_lists(queries, index, reach, settings.insert.limit, settings.diffusion))
 
 
 def diffusion_sources(queries: Neighbours, settings: DiffusionSettings) -> NDArray[np.int32]:

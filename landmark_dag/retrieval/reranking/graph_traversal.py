@@ -3,11 +3,21 @@
 import heapq
 
 import numpy as np
+import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
 from landmark_dag.retrieval.reranking.graph import Neighbours, filled_up
-from landmark_dag.settings.reranking import TraversalSettings
+from landmark_dag.retrieval.reranking.inputs import RerankingInput
+from landmark_dag.settings.reranking import RerankingSettings, TraversalSettings
+from landmark_dag.storage.ragged_lists import offsets_of
+
+
+def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
+    """Return every query's list by graph traversal; see `traversed_lists`."""
+    vectors = photos.vectors
+    queries, index = vectors.neighbours(lists), vectors.index_graph(settings.index_neighbours)
+    return vectors.lists(traversed_lists(queries, index, settings.insert.limit, settings.traversal))
 
 
 def traversed_lists(
@@ -23,26 +33,17 @@ def traversed_lists(
     near, around = queries.first(settings.neighbours), index.first(settings.neighbours)
     lists = np.full((len(queries.positions), limit), -1, dtype=np.int32)
     lengths = np.zeros(len(lists), dtype=np.int64)
-    _traverse(
-        near.similarity,
-        near.positions,
-        around.similarity,
-        around.positions,
-        settings.threshold,
-        np.zeros(len(index.positions), dtype=np.bool_),
-        lists,
-        lengths,
-    )
+    _traverse(near, around, settings.threshold, lists, lengths)
     taken = np.arange(limit) < lengths[:, None]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return filled_up(offsets, lists[taken], queries, len(index.positions), limit)
+    return filled_up(offsets_of(lengths), lists[taken], queries, len(index.positions), limit)
 
 
 @njit(cache=True, nogil=True)
-def _traverse(  # type: ignore[no-untyped-def]
-    query_similarity, query_positions, index_similarity, index_positions, threshold, taken, lists, lengths
-):
-    """Fill `lists` and `lengths`; `taken` by position is scratch, all False."""
+def _traverse(queries, index, threshold, lists, lengths):  # type: ignore[no-untyped-def]
+    """Fill `lists` and `lengths`."""
+    query_similarity, query_positions = queries
+    index_similarity, index_positions = index
+    taken = np.zeros(len(index_positions), np.bool_)
     for query in range(len(lists)):
         candidates = [(-np.float64(query_similarity[query, 0]), np.int64(query_positions[query, 0]))]
         for place in range(1, query_positions.shape[1]):

@@ -1,13 +1,22 @@
 """k-reciprocal re-ranking: photos are as near as the sets of their reciprocal neighbours overlap."""
 
 import numpy as np
+import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.reranking.graph import Neighbours
-from landmark_dag.settings.reranking import ReciprocalSettings
+from landmark_dag.retrieval.reranking.inputs import RerankingInput
+from landmark_dag.settings.reranking import ReciprocalSettings, RerankingSettings
+
+
+def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
+    """Return every query's list by k-reciprocal neighbours; see `reciprocal_lists`."""
+    vectors = photos.vectors
+    queries, index = vectors.neighbours(lists), vectors.index_graph(settings.index_neighbours)
+    return vectors.lists(reciprocal_lists(queries, index, settings.insert.limit, settings.reciprocal))
 
 
 def reciprocal_lists(
@@ -36,10 +45,9 @@ def reciprocal_lists(
         (expanded.indptr, expanded.indices, expanded.data),
         (photos.indptr, photos.indices, photos.data),
         np.searchsorted(listed, np.maximum(queries.positions, 0)),
-        queries.positions,
-        queries.similarity,
+        queries,
         settings.original_weight,
-        np.zeros(size),
+        size,
         distance,
     )
     order = np.argsort(distance, axis=1, kind="stable")[:, :limit]
@@ -62,17 +70,18 @@ def _encoded(photos: Neighbours, own: NDArray[np.int64], index: Neighbours, k1: 
     `own` is each photo's position in the index, -1 for a query.
     """
     size = len(index.positions)
-    scratch = np.full(size, -1, dtype=np.int64), np.full(size, -1, dtype=np.int64), np.zeros(size)
-    offsets, members, weights = _encode(*photos, own, *index, k1, round(k1 / 2), scratch)
+    offsets, members, weights = _encode(photos, own, index, k1, round(k1 / 2))
     return sparse.csr_array((weights, members, offsets), shape=(len(own), size))
 
 
 @njit(cache=True, nogil=True)
-def _reciprocal(own, similarity, positions, index_similarity, index_positions, k, found):  # type: ignore[no-untyped-def]
+def _reciprocal(own, neighbours, index, k, found):  # type: ignore[no-untyped-def]
     """Write those of a photo's k nearest that have it among their k nearest, itself first; return how many.
 
     A query is among a photo's k nearest if the k-th of them is no more similar to the photo.
     """
+    similarity, positions = neighbours
+    index_similarity, index_positions = index
     count = 0
     if own >= 0:
         found[count] = own
@@ -92,11 +101,12 @@ def _reciprocal(own, similarity, positions, index_similarity, index_positions, k
 
 
 @njit(cache=True, nogil=True)
-def _encode(  # type: ignore[no-untyped-def]
-    similarity, positions, own, index_similarity, index_positions, k, half, scratch
-):
-    """Return offsets, members and weights of the expanded reciprocal sets; `scratch` by position is (-1, -1, 0)."""
-    in_set, near, similarity_to = scratch
+def _encode(photos, own, index, k, half):  # type: ignore[no-untyped-def]
+    """Return offsets, members and weights of the expanded reciprocal sets."""
+    similarity, positions = photos
+    index_similarity, index_positions = index
+    size = len(index_positions)
+    in_set, near, similarity_to = np.full(size, -1, np.int64), np.full(size, -1, np.int64), np.zeros(size)
     offsets = np.zeros(len(own) + 1, np.int64)
     members, weights = np.empty(1024, np.int32), np.empty(1024, np.float64)
     core, wider = np.empty(k + 1, np.int64), np.empty(half + 1, np.int64)
@@ -107,21 +117,13 @@ def _encode(  # type: ignore[no-untyped-def]
             members = np.concatenate((members, np.empty(len(members) + largest, np.int32)))
             weights = np.concatenate((weights, np.empty(len(weights) + largest, np.float64)))
         row = similarity[photo], positions[photo]
-        count = _reciprocal(own[photo], *row, index_similarity, index_positions, k, core)
+        count = _reciprocal(own[photo], row, index, k, core)
         members[start : start + count] = core[:count]
         end = start + count
         for member in core[:count]:
             in_set[member] = photo
         for member in core[:count]:
-            part = _reciprocal(
-                member,
-                index_similarity[member],
-                index_positions[member],
-                index_similarity,
-                index_positions,
-                half,
-                wider,
-            )
+            part = _reciprocal(member, (index_similarity[member], index_positions[member]), index, half, wider)
             shared = 0
             for other in wider[:part]:
                 shared += int(np.any(core[:count] == other))
@@ -146,10 +148,10 @@ def _encode(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _final_distances(  # type: ignore[no-untyped-def]
-    expanded, photos, rows, positions, similarity, weight, of_query, distance
-):
-    """Fill `distance` of every listed photo; `of_query` by position is scratch, all 0."""
+def _final_distances(expanded, photos, rows, queries, weight, size, distance):  # type: ignore[no-untyped-def]
+    """Fill `distance` of every listed photo of an index of `size` photos."""
+    similarity, positions = queries
+    of_query = np.zeros(size)
     query_offsets, query_members, query_weights = expanded
     offsets, members, weights = photos
     for query in range(len(positions)):

@@ -1,12 +1,25 @@
-"""Expansion: a vector moved towards its nearest index vectors, before neighbours are searched again."""
+"""alpha query expansion: a query moves towards its nearest index photos, and is searched again."""
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
+
+from landmark_dag.retrieval.reranking.inputs import RerankingInput
+from landmark_dag.settings.reranking import RerankingSettings
 
 Vectors = NDArray[np.float16] | NDArray[np.float32]
 
 BLOCK = 8192
 """Vectors expanded at a time: 512 dimensions take about 32 MB. Results do not depend on it."""
+
+
+def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
+    """Return the nearest index photos of every expanded query; see `alpha_query_expansion`."""
+    vectors, alpha, count = photos.vectors, settings.expansion.alpha, settings.expansion.count
+    near = vectors.neighbours(lists).first(count)
+    queries = vectors.queries.vectors.astype(np.float32)
+    moved = alpha_query_expansion(queries, vectors.index.vectors, near.positions, near.similarity, alpha, count)
+    return vectors.lists(vectors.search(moved, settings.insert.limit).positions)
 
 
 def alpha_query_expansion(
@@ -24,23 +37,10 @@ def alpha_query_expansion(
     neighbour weighs similarity ** alpha, one of negative similarity nothing, the query itself 1. (Radenović,
     Tolias and Chum, TPAMI 2019, section 3.4; alpha = 0 is the average query expansion of Chum et al., ICCV 2007.)
     """
-    return _expanded(queries, index, neighbours, similarities, alpha, count)
+    return expanded_vectors(queries, index, neighbours, similarities, alpha, count)
 
 
-def database_augmentation(
-    index: Vectors, neighbours: NDArray[np.integer], similarities: NDArray[np.floating], alpha: float
-) -> NDArray[np.float32]:
-    """Return float32 (n, d) of unit norm: each index vector plus its nearest others, weighted as in expansion.
-
-    `neighbours` (n, count) are positions in the same `index` (n, d), and `similarities` (n, count) theirs; where
-    a vector stands among its own neighbours it is not added again. (Turcot and Lowe, ICCV workshops 2009, with
-    the weights of `alpha_query_expansion`.)
-    """
-    itself = neighbours == np.arange(len(index))[:, None]
-    return _expanded(index, index, np.where(itself, -1, neighbours), similarities, alpha, neighbours.shape[1])
-
-
-def _expanded(
+def expanded_vectors(
     vectors: Vectors,
     index: Vectors,
     neighbours: NDArray[np.integer],

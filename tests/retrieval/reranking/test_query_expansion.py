@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.retrieval.reranking import query_expansion
-from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion, database_augmentation
+from landmark_dag.retrieval.reranking.database_augmentation import database_augmentation
+from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion
 from tests.support.vectors import unit_vectors
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.reranking.sort_insert import group_by_landmark, inserted_ranking, sort_step, sorted_ranking
+from landmark_dag.retrieval.reranking.insert import group_by_landmark, inserted_ranking
+from landmark_dag.retrieval.reranking.sort import sort_step, sorted_ranking
 from landmark_dag.settings.reranking import InsertSettings
 from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, VOTES
 from tests.retrieval import oracles

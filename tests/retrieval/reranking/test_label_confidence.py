@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.neighbour_search import TrainNeighbourSearch, voter_table
-from landmark_dag.retrieval.train_neighbours import bridge_confidence, label_distribution
+from landmark_dag.retrieval.reranking.bridged import bridge_confidence
+from landmark_dag.retrieval.reranking.label_product import label_distribution
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings

@@ -6,21 +6,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.reranking.soft import (
-    TAKES_VOTES,
-    agreement_ranking,
-    bridged_ranking,
-    label_product_ranking,
-    method_votes,
-    reranked,
-)
-from landmark_dag.retrieval.reranking.sort_insert import inserted_ranking
-from landmark_dag.retrieval.votes import votes_of
+from landmark_dag.retrieval.reranking.agreement import agreement_ranking
+from landmark_dag.retrieval.reranking.bridged import bridged_ranking
+from landmark_dag.retrieval.reranking.label_product import label_product_ranking
 from landmark_dag.settings.reranking import InsertSettings, SoftSettings
-from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, TRAIN_NEIGHBOURS, VOTES
+from landmark_dag.storage.schemas import NEIGHBOURS, RANKING, VOTES
 
 QUERIES, INDEX = ["q1", "q2"], [f"i{n}" for n in range(7)]
-METHODS = {"agreement": agreement_ranking, "label_product": label_product_ranking, "bridged": bridged_ranking}
+
+
+def agreement(lists: pl.DataFrame, queries: pl.DataFrame, index: pl.DataFrame, insert: InsertSettings) -> pl.DataFrame:
+    return agreement_ranking(lists, queries, index, insert, SoftSettings())
+
+
+def bridged(lists: pl.DataFrame, queries: pl.DataFrame, index: pl.DataFrame, insert: InsertSettings) -> pl.DataFrame:
+    return bridged_ranking(lists, queries, index, insert, SoftSettings())
+
+
+METHODS = {"agreement": agreement, "label_product": label_product_ranking, "bridged": bridged}
 values = st.sampled_from([0.0, 0.125, 0.25, 0.5, 1.0])
 Scores = dict[str, dict[int, float]]
 Lists = dict[str, list[tuple[str, float]]]
@@ -107,20 +110,6 @@ def test_landmarks_join_queries_and_photos_as_the_oracle_says(case, limit: int, 
     neighbours = neighbours_frame(lists).sample(fraction=1, shuffle=True, seed=seed)
     found = METHODS[method](neighbours, *votes, InsertSettings(limit=limit))
     assert rows_of(found) == {q: through_landmarks(case, q, method, limit) for q in QUERIES}
-
-
-@pytest.mark.parametrize("method", ["insert", *METHODS])
-def test_every_method_is_one_setting_away(method: str) -> None:
-    train_neighbours = pl.DataFrame(
-        [(i, rank, f"t{rank}", landmark, 0.5 / rank) for i in "abq" for rank, landmark in enumerate((1, 2), start=1)],
-        schema=TRAIN_NEIGHBOURS.schema,
-        orient="row",
-    )
-    neighbours = neighbours_frame({"q": [("a", 0.5)]})
-    votes = votes_of(train_neighbours, 1) if method in TAKES_VOTES else method_votes(method, train_neighbours)
-    chosen = reranked(neighbours, votes, votes, InsertSettings(method=method))
-    functions = {"insert": inserted_ranking, **METHODS}
-    assert chosen.equals(functions[method](neighbours, votes, votes, InsertSettings()))
 
 
 @pytest.mark.parametrize("method", METHODS)
