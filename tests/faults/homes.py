@@ -87,5 +87,5 @@ def digests(store: Path) -> dict[str, str]:
 
 
 def temporaries(store: Path) -> list[str]:
-    """Return the temporary files and folders under `store`, and their locks."""
-    return sorted(str(path.relative_to(store)) for path in store.rglob("*.tmp*"))
+    """Return the temporary files and folders under `store`."""
+    return sorted(str(path.relative_to(store)) for path in store.rglob("*.tmp"))
