@@ -45,9 +45,9 @@ def _photos(split: str) -> dg.AssetsDefinition:
         listings: dict[str, str] = {}
 
         def build(shard: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-            """Build the manifest of a shard, and of the listing that it had both before and after it was read.
+            """Build the shard's manifest from a listing that did not change while it was read.
 
-            Fetching changes the listing, and so may a copy under way.
+            A fetched file changes the listing, and so does a photo that is just being copied.
             """
             while (listing := source.version(split, shard)) != listings.get(shard):
                 listings[shard], locations = listing, source.locations(split, shard)

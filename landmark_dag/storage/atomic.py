@@ -1,17 +1,17 @@
 """Writing files and folders so that a reader sees the whole of one or nothing of it, and locks between processes."""
 
 import contextlib
+import fcntl
 import glob
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-# What a write of `name` uses, beside it: .name.TOKEN.tmp, and with these suffixes its lock and the folder it replaces.
-_UNFINISHED, _LOCK, _REPLACED = ".tmp", ".lock", ".old"
+_UNFINISHED = ".tmp"
 
 
 def lock_beside(path: Path) -> FileLock:
@@ -19,7 +19,7 @@ def lock_beside(path: Path) -> FileLock:
 
     One process of this machine holds it, others wait. It ends with its process.
     """
-    return FileLock(path.with_name(f".{path.name}{_LOCK}"))
+    return FileLock(path.with_name(f".{path.name}.lock"))
 
 
 @contextlib.contextmanager
@@ -29,7 +29,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The file is synced to disk first. If the block raises, the temporary file is removed and `path` keeps what it
     held. A killed process leaves its temporary file; the next process that writes `path` removes it.
     """
-    with _temporary(path) as temporary:
+    with _temporary(path, lambda file: file.touch(exist_ok=False)) as temporary:
         yield temporary
         _sync(temporary)
         temporary.chmod(0o644)
@@ -42,15 +42,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     As `replacing`, except that a folder that exists is moved aside first: for a moment there is none.
     """
-    with _temporary(folder) as temporary:
-        temporary.mkdir()
+    with _temporary(folder, Path.mkdir) as temporary:
         yield temporary
         for file in temporary.iterdir():
             _sync(file)
         temporary.chmod(0o755)
+        replaced = temporary.with_suffix(f".replaced{_UNFINISHED}")
         if folder.exists():
-            folder.rename(_beside(temporary, _REPLACED))
+            folder.rename(replaced)
         temporary.rename(folder)
+        _remove(replaced)
 
 
 def remove_unfinished(path: Path) -> None:
@@ -58,29 +59,50 @@ def remove_unfinished(path: Path) -> None:
 
     Those of live processes are locked, and stay.
     """
-    for lock in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}{_LOCK}"):
-        with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
-            _remove(lock.with_suffix(""))
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):
+            handle = os.open(left, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(left)
+            finally:
+                os.close(handle)
 
 
 @contextlib.contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """Yield a new name beside `path`, locked until the block ends; what is left there then is removed.
-
-    The lock comes before the file, so that no other process takes the file for one that was left.
-    """
+def _temporary(path: Path, create: Callable[[Path], None]) -> Iterator[Path]:
+    """Yield a new file or folder beside `path`, locked until the block ends; if it is still there, it is removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_unfinished(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
-    with FileLock(_beside(temporary, _LOCK)):
+    handle, temporary = _create_locked(path, create)
+    try:
+        yield temporary
+    finally:
+        _remove(temporary)
+        os.close(handle)
+
+
+def _create_locked(path: Path, create: Callable[[Path], None]) -> tuple[int, Path]:
+    """Create a temporary file or folder beside `path`; return the descriptor that locks it while open, and its path.
+
+    The lock is on the temporary itself, which a FileLock cannot do: it locks no folders, and a lock file of its own
+    would be left by a process that is killed just after the rename.
+    """
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
+        create(temporary)
         try:
-            yield temporary
-        finally:
-            _remove(temporary)
-
-
-def _beside(temporary: Path, suffix: str) -> Path:
-    return temporary.with_name(temporary.name + suffix)
+            handle = os.open(temporary, os.O_RDONLY)
+        except FileNotFoundError:  # another process removed it, since it was not locked yet
+            continue
+        except OSError:
+            temporary.rmdir() if temporary.is_dir() else temporary.unlink()
+            raise
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if temporary.exists():  # again, another process may have removed it before it was locked
+            return handle, temporary
+        os.close(handle)
 
 
 def _sync(path: Path) -> None:
@@ -89,9 +111,4 @@ def _sync(path: Path) -> None:
 
 
 def _remove(temporary: Path) -> None:
-    """Remove a temporary file or folder with all that belongs to it, the lock last."""
-    for left in (temporary, _beside(temporary, _REPLACED), _beside(temporary, _LOCK)):
-        if left.is_dir():
-            shutil.rmtree(left)
-        else:
-            left.unlink(missing_ok=True)
+    shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)

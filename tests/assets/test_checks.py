@@ -82,7 +82,7 @@ def test_a_query_that_lies_in_the_index_too_is_named(world: World) -> None:
 def test_a_damaged_shard_is_named(world: World) -> None:
     embed(world, "index", 2 * np.eye(3))
     passed, what = outcome(world, checks.index_embeddings_sound)
-    assert not passed and what.startswith("- Shard 0000: 3 embeddings do not have length 1, such as that of index0")
+    assert not passed and what.startswith("Shard 0000: 3 embeddings do not have length 1, such as that of index0")
     world.write("inserted_ranking", RANKING, [("query0", 1, "elsewhere", 0.4, "retrieved")], "0000")
     passed, what = outcome(world, checks.inserted_ranking_sound)
     assert not passed and "elsewhere, which is no index photo" in what and "no list, such as query1" in what
@@ -94,7 +94,7 @@ def test_metrics_are_held_against_the_last_run_on_the_same_photos_that_passed(wo
     write_metrics(world, 50.0, 60.0, 65.0)
     for _ in range(2):  # a run that failed is not what the next is compared with
         passed, what = outcome(world, check)
-        assert not passed and what == "- mAP@100 (inserted) is 65.0; the last good run had 70.0."
+        assert not passed and what == "mAP@100 (inserted) is 65.0; the last good run had 70.0."
     write_metrics(world, 50.0, 60.0, 69.5)
     assert outcome(world, check)[0]
     write_metrics(world, 40.0, 41.0, 42.0)
@@ -105,4 +105,4 @@ def test_metrics_are_held_against_the_last_run_on_the_same_photos_that_passed(wo
 def test_a_step_that_loses_is_a_warning(world: World) -> None:
     write_metrics(world, 50.0, 45.0, 46.0)
     passed, what = outcome(world, checks.metrics_steps_gain)
-    assert not passed and what == "- mAP@100 falls from 50.0 (knn) to 45.0 (sorted)."
+    assert not passed and what == "mAP@100 falls from 50.0 (knn) to 45.0 (sorted)."

@@ -97,8 +97,16 @@ def test_a_step_that_runs_other_code_names_both(monkeypatch: pytest.MonkeyPatch)
 def test_one_changed_line_is_other_code(tmp_path: Path) -> None:
     for package in ("landmark_dag", "assets", "resources"):
         (tmp_path / package).mkdir()
-    (tmp_path / "landmark_dag/orchestration").mkdir()
-    for name in ("__init__", "errors", "orchestration/__init__", "orchestration/code_version"):
+    for room in ("orchestration", "storage"):
+        (tmp_path / "landmark_dag" / room).mkdir()
+    for name in (
+        "__init__",
+        "errors",
+        "orchestration/__init__",
+        "orchestration/code_version",
+        "storage/__init__",
+        "storage/hashing",
+    ):
         (tmp_path / f"landmark_dag/{name}.py").write_text((ROOT / f"landmark_dag/{name}.py").read_text())
 
     def code() -> str:

@@ -63,6 +63,12 @@ def test_a_zero_or_not_finite_vector_is_refused_and_nothing_is_written(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_photo_that_occurs_twice_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Photo b has two embeddings; keep one of the two"):
+        write_embeddings(tmp_path / "a.arrow", random_embeddings(["c", "b", "a", "b"]), "v1")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_vectors_that_do_not_fit_the_photos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="do not fit 1 photos"):
         write_embeddings(tmp_path / "a", Embeddings(["a"], np.ones((2, 3), np.float16), "m"), "v1")
@@ -94,7 +100,7 @@ def test_joined_shards_are_sorted_by_image_id() -> None:
         np.testing.assert_array_equal(vector, expected[image_id])
 
 
-def test_of_joined_shards_those_photos_alone_are_taken_that_are_asked_for() -> None:
+def test_only_the_photos_asked_for_are_joined() -> None:
     shards = [random_embeddings(["d", "b"]), random_embeddings(["c"]), random_embeddings(["a", "e"])]
     joined = concatenate(shards, only={"e", "b", "d", "z"})
     whole = concatenate(shards)
