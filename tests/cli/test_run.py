@@ -14,7 +14,7 @@ from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
 from tests.cli.command import status
 from tests.end_to_end.services import ROOT, home_environment, wait_until
-from tests.evaluation.homes import photo
+from tests.evaluation.homes import six_photos_a_split
 
 
 def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
@@ -35,11 +35,7 @@ def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
 
 @pytest.fixture
 def photos(folder: Path) -> Path:
-    """Six photos in each split, of two landmarks."""
-    for number in range(6):
-        for split in (f"train/landmark{number % 2}", "index", "query"):
-            photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
-    return folder / "photos"
+    return six_photos_a_split(folder / "photos")
 
 
 def started(home: Path, *arguments: str) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""`dagster dev` as a person sees it: the graph, an asset's page, Materialize, and nothing red anywhere."""
+"""The UI of `make dev` as a person sees it: the graph, an asset's page, Materialize, and nothing red anywhere."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from landmark_dag.settings.home import HomeSettings, write_home_settings
 from tests.end_to_end.services import ROOT, Webserver, free_port, home_environment, running, wait_until
-from tests.evaluation.homes import photo
+from tests.evaluation.homes import six_photos_a_split
 
 SCREENSHOTS = ROOT / "test-artifacts"
 """Pictures of the pages, for people; git ignores them."""
@@ -21,14 +21,11 @@ STAGES = ("photos", "cleaning", "training", "tuning", "embeddings", "ranking", "
 
 def new_home(folder: Path) -> Path:
     """Make a home as `make dev` does, for six photos in each split, of which nothing is materialized."""
-    for number in range(6):
-        landmark = number % 2
-        for split in (f"train/landmark{landmark}", "index", "query"):
-            photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + landmark, number)
+    photos = six_photos_a_split(folder / "photos")
     home = folder / "home"
     (home / "dagster").mkdir(parents=True)
     shutil.copy(ROOT / "landmark_dag/orchestration/dagster.yaml", home / "dagster")
-    write_home_settings(home, HomeSettings(str(folder / "photos"), "demo"))
+    write_home_settings(home, HomeSettings(str(photos), "demo"))
     return home
 
 

@@ -34,6 +34,15 @@ def photo(path: Path, landmark: int, seed: int) -> Path:
     return path
 
 
+def six_photos_a_split(folder: Path) -> Path:
+    """Save six photos of two landmarks in each split of `folder`; return `folder`."""
+    for number in range(6):
+        landmark = number % 2
+        for split in (f"train/landmark{landmark}", "index", "query"):
+            photo(folder / split / f"{split[0]}{number}.png", 1 + landmark, number)
+    return folder
+
+
 def small_home(folder: Path) -> Path:
     """Make a home of 6 train and 8 index photos of two landmarks in `folder`/home, its photos in `folder`/photos."""
     home = folder / "home"

@@ -15,16 +15,12 @@ from landmark_dag.orchestration import in_process as pipeline
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
 from tests.end_to_end.services import home_environment, wait_until
-from tests.evaluation.homes import photo
+from tests.evaluation.homes import six_photos_a_split
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Six photos in each split, of two landmarks."""
-    for number in range(6):
-        for split in (f"train/landmark{number % 2}", "index", "query"):
-            photo(tmp_path / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
-    return tmp_path / "photos"
+    return six_photos_a_split(tmp_path / "photos")
 
 
 def started(photos: Path, home: Path) -> subprocess.Popen[str]:
