@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the image's RUN does, and a test does without docker: build-steps.sh SOURCE VENV EXTRAS
-# Installs the wheel of SOURCE with EXTRAS into a new environment VENV, from SOURCE's constraints, and loads what
-# Dagster loads. Where packages are found is the environment's to say (PIP_INDEX_URL, UV_INDEX_URL, pip.conf).
+# Usage: build-steps.sh SOURCE VENV EXTRAS. The build of the image runs it, and a test runs it without docker.
+# Builds the wheel of SOURCE, installs it with EXTRAS and SOURCE's constraints into a new environment VENV, and loads
+# the definitions. The package index comes from the environment (PIP_INDEX_URL, UV_INDEX_URL, pip.conf).
 set -eu
 source=$1 venv=$2 extras=$3
 tools=$(mktemp -d)

@@ -1,4 +1,4 @@
-"""What Dagster loads: light, the same from both targets, and every asset told in full."""
+"""What Dagster loads: quick to import, the same from both targets, and every asset fully described."""
 
 import json
 import subprocess
@@ -86,7 +86,7 @@ def test_every_file_under_assets_is_loaded() -> None:
     assert modules - set(sys.modules) == set()
 
 
-def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
+def test_the_graph_is_that_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
     graph = {
         key: (spec.group_name, sorted(dep.asset_key.to_user_string() for dep in spec.deps))
         for key, spec in specs.items()
@@ -94,13 +94,13 @@ def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
     assert graph == GRAPH
 
 
-def test_every_asset_is_told_in_full(specs: dict[str, dg.AssetSpec]) -> None:
-    told = ("group_name", "description", "owners", "kinds", "code_version", "tags")
-    bare = [(key, name) for key, spec in specs.items() for name in told if not getattr(spec, name)]
+def test_every_asset_is_fully_described(specs: dict[str, dg.AssetSpec]) -> None:
+    described = ("group_name", "description", "owners", "kinds", "code_version", "tags")
+    bare = [(key, name) for key, spec in specs.items() for name in described if not getattr(spec, name)]
     assert bare == []
 
 
-def test_every_job_schedule_and_sensor_tells_what_it_does() -> None:
+def test_every_job_schedule_and_sensor_has_a_description() -> None:
     definitions = defs()
     named = [*definitions.resolve_all_job_defs(), *(definitions.schedules or []), *(definitions.sensors or [])]
     assert [item.name for item in named if not item.description and item.name != "__ASSET_JOB"] == []
@@ -119,7 +119,7 @@ def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
     assert undescribed == []
 
 
-def test_every_asset_links_to_the_lines_that_make_it(specs: dict[str, dg.AssetSpec]) -> None:
+def test_every_asset_links_to_its_source(specs: dict[str, dg.AssetSpec]) -> None:
     for key, spec in specs.items():
         (source,) = spec.metadata["dagster/code_references"].code_references
         path = Path(source.file_path)

@@ -1,4 +1,4 @@
-"""The commands `evaluate retrieval`, `evaluate recognition` and `evaluate revisited`: results scored in percent."""
+"""The commands that score results in percent: `evaluate retrieval`, `recognition` and `revisited`."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,10 @@ _USAGES = ("Public", "Private", "all")
 
 @click.group()
 def evaluate() -> None:
-    """Score results in percent: by the official metrics of Google Landmarks v2, or those of ROxford and RParis."""
+    """Score results in percent.
+
+    The metrics are those of Google Landmarks v2, or of ROxford and RParis.
+    """
 
 
 @evaluate.command()
@@ -25,14 +28,14 @@ def evaluate() -> None:
     "--ranking",
     type=FILE,
     required=True,
-    help="query_id, rank, index_id, similarity, reason; or a submission id, images",
+    help="Ranking (query_id, rank, index_id, similarity, reason) or submission (id, images).",
 )
-@click.option("--ground-truth", type=FILE, required=True, help="id, images, Usage")
+@click.option("--ground-truth", type=FILE, required=True, help="id, images, Usage.")
 @json_option
 def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
-    """Print mAP@100 of a ranking with precision and recall, over Public and Private queries and all.
+    """Print mAP@100, precision and recall of a ranking.
 
-    Beside each metric stands its 95 % bootstrap interval over queries.
+    Each metric is over the Public queries, the Private queries and all, with its 95 % bootstrap interval over queries.
     """
     from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
     from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
@@ -45,14 +48,17 @@ def retrieval(ranking: Path, ground_truth: Path, as_json: bool) -> None:
 
 @evaluate.command()
 @click.option(
-    "--predictions", type=FILE, required=True, help="image_id, landmark_id, confidence; or a submission id, landmarks"
+    "--predictions",
+    type=FILE,
+    required=True,
+    help="Votes (image_id, landmark_id, confidence) or submission (id, landmarks).",
 )
-@click.option("--ground-truth", type=FILE, required=True, help="id, landmarks, Usage")
+@click.option("--ground-truth", type=FILE, required=True, help="id, landmarks, Usage.")
 @json_option
 def recognition(predictions: Path, ground_truth: Path, as_json: bool) -> None:
-    """Print the micro average precision of predicted landmarks, and their accuracy.
+    """Print micro average precision and accuracy of predictions.
 
-    Beside each metric stands its 95 % bootstrap interval over queries.
+    Each metric is over the Public queries, the Private queries and all, with its 95 % bootstrap interval over queries.
     """
     from landmark_dag.evaluation.ground_truth import read_recognition_ground_truth
     from landmark_dag.evaluation.recognition_metrics import recognition_metrics
@@ -64,13 +70,16 @@ def recognition(predictions: Path, ground_truth: Path, as_json: bool) -> None:
 
 
 @evaluate.command()
-@click.option("--ranking", type=FILE, required=True, help="as for `retrieval`, whole lists")
-@click.option("--ground-truth", type=FILE, required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or it as JSON")
+@click.option("--ranking", type=FILE, required=True, help="As for `retrieval`, with lists that are not cut.")
+@click.option(
+    "--ground-truth", type=FILE, required=True, help="gnd_roxford5k.pkl, gnd_rparis6k.pkl, or one of them as JSON."
+)
 @json_option
 def revisited(ranking: Path, ground_truth: Path, as_json: bool) -> None:
-    """Print mAP and mP@1, 5, 10 of ROxford or RParis: easy, medium and hard.
+    """Print mAP and mP@1, 5 and 10 of ROxford or RParis.
 
-    This is their own protocol: trapezoidal AP, junk removed. It is not the mAP@100 of `retrieval`.
+    Each metric is over the easy, medium and hard protocols of these data sets: trapezoidal AP, junk removed. It differs
+    from the mAP@100 of `retrieval`.
     """
     from landmark_dag.evaluation.revisited import PROTOCOLS, read_revisited_ground_truth, revisited_metrics
     from landmark_dag.evaluation.submission import read_ranking
@@ -80,14 +89,14 @@ def revisited(ranking: Path, ground_truth: Path, as_json: bool) -> None:
 
 
 def _show_metrics(metrics: "pl.DataFrame", groups: Sequence[str], as_json: bool) -> None:
-    """Print metrics, with their intervals, by group, the first column: as a table, or as {metric: {group: value}}."""
+    """Print metrics and their intervals by group (the first column): as a table, or as {metric: {group: value}}."""
     from landmark_dag.evaluation.aggregation import metrics_summary
 
     texts = metrics_summary(metrics)
     names = texts.columns[1:]
     if not as_json:
-        told = {row[0]: dict(zip(names, row[1:], strict=True)) for row in texts.iter_rows()}
-        cells = [[name.replace("_", " "), *(told.get(group, {}).get(name) for group in groups)] for name in names]
+        cells_of = {row[0]: dict(zip(names, row[1:], strict=True)) for row in texts.iter_rows()}
+        cells = [[name.replace("_", " "), *(cells_of.get(group, {}).get(name) for group in groups)] for name in names]
         print_table(["", *groups], cells)
         return
     rows = dict(zip(metrics.to_series(0), metrics.iter_rows(named=True), strict=True))

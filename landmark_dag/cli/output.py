@@ -1,4 +1,4 @@
-"""What the commands print: tables, one JSON object with --json, and a progress bar on stderr."""
+"""What the commands print: a table or, with --json, one JSON object; and a progress bar on stderr."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def show(summary: dict[str, Any], as_json: bool) -> None:
 
 
 def print_table(header: list[str], rows: list[list[Any]]) -> None:
-    """Print rows for people; numbers to the right, floats with two digits."""
+    """Print rows for people: numbers on the right, floats with two digits."""
     from rich.console import Console
     from rich.table import Table
 
@@ -40,14 +40,14 @@ def print_table(header: list[str], rows: list[list[Any]]) -> None:
 
 
 class ProgressBar:
-    """Shows the steps of a pipeline as they run; a context manager, and a pipeline.Watcher."""
+    """A progress bar on stderr for the steps of a pipeline: a context manager, and a Watcher of `in_process`."""
 
     def __init__(self) -> None:
-        """Draw nothing yet."""
+        """Make the bar; it is drawn on entering the context."""
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        # A copy of stderr: Dagster sends stderr itself to a file while a step runs.
+        # A copy of stderr, because Dagster redirects stderr to a file while a step runs.
         console = Console(file=os.fdopen(os.dup(2), "w", encoding="utf-8"))
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
@@ -62,28 +62,28 @@ class ProgressBar:
         self._task = self._progress.add_task("starting", total=None)
 
     def __enter__(self) -> "ProgressBar":
-        """Start drawing."""
+        """Draw the bar."""
         self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop drawing; the last state stays on the terminal."""
+        """Stop drawing. The last state stays on the terminal."""
         self._progress.stop()
 
     def count(self, description: str) -> Callable[[int, int], None]:
-        """Return what shows under `description` how many of how many things are done."""
+        """Return a function that shows, under `description`, how many things are done and how many there are."""
         return lambda done, total: self._progress.update(
             self._task, description=description, completed=done, total=total
         )
 
     def begin(self, steps: int) -> None:
-        """Start over with so many steps."""
+        """Start at zero of `steps`."""
         self._progress.update(self._task, total=steps, completed=0)
 
     def step(self, asset: str, state: str) -> None:
-        """Show the step that runs, and count it when it is done."""
+        """Show the name of a step that starts; count a step that succeeds."""
         if state == "started":
             self._progress.update(self._task, description=asset)
         elif state == "succeeded":

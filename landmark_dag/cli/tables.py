@@ -1,7 +1,8 @@
-"""The commands on files of one's own, without a home: `vote` and `rerank` on tables, `match` on two photos."""
+"""The commands that need no home: `vote` and `rerank` on the user's tables, `match` on two photos."""
 
 import math
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,15 +11,15 @@ from landmark_dag.errors import InputError
 
 
 @click.command()
-@click.option("--neighbours", type=FILE, required=True, help="image_id, train_id, similarity")
-@click.option("--labels", type=FILE, required=True, help="image_id, landmark_id of train photos")
-@click.option("--out", type=FILE, required=True, help="image_id, landmark_id, confidence")
-@click.option("--k", type=click.IntRange(min=1), default=3, show_default=True, help="train photos that vote")
+@click.option("--neighbours", type=FILE, required=True, help="Input: image_id, train_id, similarity.")
+@click.option("--labels", type=FILE, required=True, help="Input: image_id, landmark_id of the train photos.")
+@click.option("--out", type=FILE, required=True, help="Output: image_id, landmark_id, confidence.")
+@click.option("--k", type=click.IntRange(min=1), default=3, show_default=True, help="Nearest train photos that vote.")
 @json_option
 def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> None:
     """Vote for the landmark of each photo by its nearest train photos.
 
-    Files are .csv or .parquet, rows in any order.
+    All files are .csv or .parquet. Rows may be in any order.
     """
     from landmark_dag.retrieval.votes import votes_from_neighbours
     from landmark_dag.storage.neighbour_files import read_labels, read_train_neighbours, refuse_unknown
@@ -42,35 +43,34 @@ def vote(neighbours: Path, labels: Path, out: Path, k: int, as_json: bool) -> No
 
 
 @click.command()
-@click.option("--neighbours", type=FILE, required=True, help="query_id, index_id, similarity")
-@click.option("--query-votes", type=FILE, required=True, help="image_id, landmark_id, confidence of queries")
-@click.option("--index-votes", type=FILE, required=True, help="the same of all index photos")
-@click.option("--out", type=FILE, required=True, help="query_id, rank, index_id, similarity, reason")
+@click.option("--neighbours", type=FILE, required=True, help="Input: query_id, index_id, similarity.")
 @click.option(
-    "--step", type=click.Choice(["sort", "insert"]), default="insert", show_default=True, help="stop after this step"
+    "--query-votes", type=FILE, required=True, help="Input: image_id, landmark_id, confidence of the queries."
+)
+@click.option("--index-votes", type=FILE, required=True, help="Input: the same for all index photos.")
+@click.option("--out", type=FILE, required=True, help="Output: query_id, rank, index_id, similarity, reason.")
+@click.option(
+    "--step", type=click.Choice(["sort", "insert"]), default="insert", show_default=True, help="Last step to do."
 )
 @click.option(
     "--threshold",
     type=float,
     default=0.6,
     show_default=True,
-    help="query confidence + index confidence must exceed it to insert",
+    help="Insert a photo if query confidence + index confidence exceeds this.",
 )
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="longest list")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=100, show_default=True, help="Length to which a list is cut."
+)
 @json_option
 def rerank(
-    neighbours: Path,
-    query_votes: Path,
-    index_votes: Path,
-    out: Path,
-    step: str,
-    threshold: float,
-    limit: int,
-    as_json: bool,
+    neighbours: Path, query_votes: Path, index_votes: Path, out: Path, step: str, as_json: bool, **settings: Any
 ) -> None:
-    """Re-rank neighbours by votes: photos of the query's landmark first, then those that kNN missed.
+    """Re-rank neighbours by votes.
 
-    Files are .csv or .parquet, rows in any order; the more similar stands before the less similar.
+    Photos of the query's landmark come first (step `sort`), then photos of it that are not among the neighbours (step
+    `insert`), then the rest. All files are .csv or .parquet. Rows may be in any order; lists start with the most
+    similar photo.
     """
     import polars as pl
 
@@ -81,15 +81,14 @@ def rerank(
     from landmark_dag.storage.user_tables import check_writable, write_table_file
 
     check_writable(out)
-    if not math.isfinite(threshold):
-        raise InputError(f"The threshold is {threshold}; it must be a finite number.")
+    if not math.isfinite(settings["threshold"]):
+        raise InputError(f"The threshold is {settings['threshold']}; it must be a finite number.")
     lists, of_queries, of_index = read_neighbours(neighbours), read_votes(query_votes), read_votes(index_votes)
     try:
         if step == "insert":
-            settings = InsertSettings(threshold=threshold, limit=limit)
-            ranking = inserted_ranking(lists, of_queries, of_index, settings)
+            ranking = inserted_ranking(lists, of_queries, of_index, InsertSettings(**settings))
         else:
-            ranking = sorted_ranking(lists, of_queries, of_index).filter(pl.col("rank") <= limit)
+            ranking = sorted_ranking(lists, of_queries, of_index).filter(pl.col("rank") <= settings["limit"])
     except InputError:
         refuse_unknown(neighbours, "query_id", query_votes, of_queries["image_id"])
         refuse_unknown(neighbours, "index_id", index_votes, of_index["image_id"])
@@ -102,10 +101,13 @@ def rerank(
 @click.command()
 @click.argument("photo_a", type=FILE, metavar="A.jpg")
 @click.argument("photo_b", type=FILE, metavar="B.jpg")
-@click.option("--picture", type=FILE, help="PNG to write: both photos, a line for every inlier")
+@click.option("--picture", type=FILE, help="Write a PNG: both photos, with a line for every inlier.")
 @json_option
 def match(photo_a: Path, photo_b: Path, picture: Path | None, as_json: bool) -> None:
-    """Count the inliers between two photos: matches that agree with one affine map."""
+    """Count the inliers between two photos.
+
+    Inliers are the matches of local features that agree with one affine map.
+    """
     from landmark_dag.reports.match_picture import match_photos, match_picture
     from landmark_dag.storage.atomic import replacing
 

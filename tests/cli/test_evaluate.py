@@ -13,12 +13,12 @@ RECOGNITION = "evaluate recognition --predictions p.csv --ground-truth g.csv"
 def test_evaluate_retrieval_prints_each_usage(capsys: pytest.CaptureFixture[str]) -> None:
     write(r="id,images\nq1,a b\nq9,a\n", g="id,images,Usage\nq1,b,Public\nq2,a,Public\nq9,None,Ignored\n")
     assert status(f"{RETRIEVAL} --json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["map_at_100"] == {"Public": 25.0, "Private": None, "all": 25.0}
-    assert told["map_at_100_interval"] == {"Public": [0.0, 50.0], "all": [0.0, 50.0]}
-    assert told["precision_at_10"] == {"Public": 5.0, "Private": None, "all": 5.0}
-    assert told["recall_at_10"] == {"Public": 50.0, "Private": None, "all": 50.0}
-    assert told["queries"] == {"Public": 2, "Private": 0, "all": 2}
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["map_at_100"] == {"Public": 25.0, "Private": None, "all": 25.0}
+    assert printed["map_at_100_interval"] == {"Public": [0.0, 50.0], "all": [0.0, 50.0]}
+    assert printed["precision_at_10"] == {"Public": 5.0, "Private": None, "all": 5.0}
+    assert printed["recall_at_10"] == {"Public": 50.0, "Private": None, "all": 50.0}
+    assert printed["queries"] == {"Public": 2, "Private": 0, "all": 2}
     assert status(RETRIEVAL) == 0
     table = capsys.readouterr().out
     assert "Public" in table
@@ -36,17 +36,17 @@ def test_evaluate_recognition_takes_numbers_and_names(capsys: pytest.CaptureFixt
         g="id,landmarks,Usage\na,1,Public\nb,,Public\nc,2,Private\n",
     )
     assert status(f"{RECOGNITION} --json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {name: told[name] for name in expected} == expected
-    assert told["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: printed[name] for name in expected} == expected
+    assert printed["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
     write(
         p="id,landmarks\na,old mill 0.5\nb,old mill 0.9\n",
         g="id,landmarks,Usage\na,old mill,Public\nb,,Public\nc,gate,Private\n",
     )
     assert status(f"{RECOGNITION} --json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert {name: told[name] for name in expected} == expected
-    assert told["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: printed[name] for name in expected} == expected
+    assert printed["accuracy_interval"] == {"Public": [100.0, 100.0], "Private": [0.0, 0.0], "all": [0.0, 100.0]}
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.settings.home import HomeSettings
 from tests.cli.command import status
-from tests.support.photos import write_landmark_photo
+from tests.support.photos import write_photo_folder
 from tests.support.processes import ROOT, home_environment, wait_until
 
 
@@ -35,11 +35,7 @@ def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
 
 @pytest.fixture
 def photos(folder: Path) -> Path:
-    """Six photos in each split, of two landmarks."""
-    for number in range(6):
-        for split in (f"train/landmark{number % 2}", "index", "query"):
-            write_landmark_photo(folder / "photos" / split / f"{split[0]}{number}.png", 1 + number % 2, number)
-    return folder / "photos"
+    return write_photo_folder(folder / "photos")
 
 
 def started(home: Path, *arguments: str) -> subprocess.Popen[str]:

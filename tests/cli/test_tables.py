@@ -224,9 +224,9 @@ def test_match_counts_inliers_and_draws_them(folder: Path, capsys: pytest.Captur
     noise.save(folder / "a.png")
     noise.rotate(5).save(folder / "b.png")
     assert status("match a.png b.png --picture out.png --json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["inliers"] > 30
-    assert Image.open(told["picture"]).size[0] > 640
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["inliers"] > 30
+    assert Image.open(printed["picture"]).size[0] > 640
 
 
 def test_match_names_the_file_that_is_no_photo(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

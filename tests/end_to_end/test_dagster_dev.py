@@ -1,4 +1,4 @@
-"""`dagster dev` as a person sees it: the graph, an asset's page, Materialize, and nothing red anywhere."""
+"""The UI of `make dev` as a person sees it: the graph, an asset's page, Materialize, and nothing red anywhere."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ def new_home(folder: Path) -> Path:
     home = folder / "home"
     (home / "dagster").mkdir(parents=True)
     shutil.copy(ROOT / "landmark_dag/orchestration/dagster.yaml", home / "dagster")
-    write_home_settings(home, HomeSettings(str(folder / "photos"), "demo"))
+    write_home_settings(home, HomeSettings(str(photos), "demo"))
     return home
 
 

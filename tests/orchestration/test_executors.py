@@ -1,4 +1,4 @@
-"""Where steps run: the environment says, the definitions do not change, and a wrong word is told."""
+"""Where steps run: the environment chooses, the definitions do not change, and a wrong name is refused."""
 
 import json
 import os
@@ -17,25 +17,25 @@ from landmark_dag.orchestration.executors import backfill_policy, step_executor
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(("word", "name"), [("", "in_process"), ("local", "in_process"), ("ray", "ray")])
-def test_the_environment_chooses_the_executor(word: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANDMARK_EXECUTOR", word)
+@pytest.mark.parametrize(("value", "name"), [("", "in_process"), ("local", "in_process"), ("ray", "ray")])
+def test_the_environment_chooses_the_executor(value: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANDMARK_EXECUTOR", value)
     assert step_executor().name == name
 
 
-def test_kubernetes_is_chosen_by_its_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kubernetes_is_chosen_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDMARK_EXECUTOR", "k8s")
     assert step_executor().name == "k8s"
 
 
-def test_an_unknown_executor_is_refused_with_the_names_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_executor_is_refused_with_the_known_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDMARK_EXECUTOR", "slurm")
     with pytest.raises(InputError, match="LANDMARK_EXECUTOR is 'slurm'; choose one of local, ray, k8s"):
         step_executor()
 
 
 @pytest.mark.parametrize(("word", "package"), [("ray", "dagster_ray"), ("k8s", "dagster_k8s")])
-def test_what_is_not_installed_is_told_with_the_remedy(word: str, package: str) -> None:
+def test_a_missing_package_is_named_with_the_remedy(word: str, package: str) -> None:
     hidden = f"import sys; sys.modules[{package!r}] = None"
     code = f"{hidden}\nfrom landmark_dag.orchestration.executors import step_executor\nstep_executor()"
     run = subprocess.run(
@@ -59,7 +59,7 @@ def test_a_backfill_is_one_run_here_and_a_run_a_shard_on_a_cluster(monkeypatch: 
         backfill_policy()
 
 
-def test_a_ray_step_is_told_where_things_lie_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_ray_step_receives_the_locations_and_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANDMARK_EXECUTOR", "ray")
     monkeypatch.setenv("LANDMARK_STORE", "s3://bucket/home")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
@@ -70,7 +70,7 @@ def test_a_ray_step_is_told_where_things_lie_and_no_credentials(monkeypatch: pyt
     assert "a-secret" not in json.dumps(config)
 
 
-def test_work_on_the_accelerator_alone_asks_ray_for_a_gpu() -> None:
+def test_only_work_on_the_accelerator_requests_a_gpu_from_ray() -> None:
     from dagster_ray.configs import RayExecutionConfig
 
     graph = defs().resolve_asset_graph()
@@ -94,7 +94,7 @@ def test_a_step_that_runs_other_code_names_both(monkeypatch: pytest.MonkeyPatch)
     assert f"runs {installed_code_version()} in {ROOT}; install the same release" in str(refused.value)
 
 
-def test_one_changed_line_is_other_code(tmp_path: Path) -> None:
+def test_one_changed_line_changes_the_code_version(tmp_path: Path) -> None:
     for package in ("landmark_dag", "assets", "resources"):
         (tmp_path / package).mkdir()
     for room in ("orchestration", "storage"):

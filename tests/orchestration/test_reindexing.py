@@ -64,13 +64,11 @@ def test_the_schedule_registers_new_shards_and_starts_the_index_job_over_all(
     assert instance.get_dynamic_partitions("query_shards") == ["0000"]
 
 
-def test_photos_that_are_not_as_they_must_be_are_told_and_start_nothing(
-    instance: dg.DagsterInstance, tmp_path: Path
-) -> None:
+def test_refused_photos_start_no_run_and_say_why(instance: dg.DagsterInstance, tmp_path: Path) -> None:
     skipped = nightly(instance, tmp_path / "nowhere")
     assert not skipped.run_requests and "There is no photo folder" in skipped.skip_message
-    told = arrival(instance, tmp_path / "nowhere")
-    assert isinstance(told, dg.SkipReason) and "There is no photo folder" in told.skip_message
+    skip = arrival(instance, tmp_path / "nowhere")
+    assert isinstance(skip, dg.SkipReason) and "There is no photo folder" in skip.skip_message
 
 
 def test_the_sensor_starts_a_run_only_when_other_shards_are_listed(instance: dg.DagsterInstance, photos: Path) -> None:

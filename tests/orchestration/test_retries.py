@@ -26,7 +26,7 @@ def raised_from(error: Exception, cause: Exception) -> Exception:
         raised_from(InputError("the bucket does not answer"), TimeoutError()),
     ],
 )
-def test_memory_and_storage_that_fail_are_tried_again_and_each_wait_is_twice_the_last(error: Exception) -> None:
+def test_out_of_memory_and_failing_storage_are_retried_and_the_wait_doubles(error: Exception) -> None:
     assert [retry_wait(error, retries) for retries in range(MOST_RETRIES + 1)] == [2, 4, 8, None]
 
 
@@ -41,5 +41,5 @@ def test_memory_and_storage_that_fail_are_tried_again_and_each_wait_is_twice_the
         PermissionError("not yours"),
     ],
 )
-def test_what_another_try_would_not_mend_stands(error: Exception) -> None:
+def test_other_errors_are_not_retried(error: Exception) -> None:
     assert retry_wait(error, 0) is None

@@ -56,14 +56,14 @@ def test_a_job_is_read_as_it_was_written(tmp_path: Path, photos: LabelledPhotos)
         assert np.array_equal(found.sizes, written.sizes) and np.array_equal(found.class_ids, written.class_ids)
 
 
-def test_a_folder_without_a_job_is_told_in_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_without_a_job_is_refused_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no training job"):
         read_job_spec(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, photos: LabelledPhotos) -> Finished:
-    """A training by hand, in a process that told last which modules it had loaded."""
+    """A training without Dagster; its process prints the modules that it has loaded at the end."""
     folder = tmp_path_factory.mktemp("finished")
     write_job_spec(folder / "job", job_of(folder, photos))
     code = f"import sys; from {WORKER} import main; main(); print(*sys.modules)"
