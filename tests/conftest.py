@@ -34,7 +34,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the longest tests, and mark every test by the program it needs, so that `make test` can leave it out."""
+    """Start with the longest tests, and mark each test by the program that it needs, so that it can be left out."""
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     for item in items:
         for program in ("browser", "postgresql"):

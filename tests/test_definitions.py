@@ -77,7 +77,7 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
+def test_the_asset_graph_is_the_one_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
     graph = {
         key: (spec.group_name, sorted(dep.asset_key.to_user_string() for dep in spec.deps))
         for key, spec in specs.items()
@@ -85,13 +85,13 @@ def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
     assert graph == GRAPH
 
 
-def test_every_asset_is_told_in_full(specs: dict[str, dg.AssetSpec]) -> None:
+def test_every_asset_has_a_group_description_owner_kinds_code_version_and_tags(specs: dict[str, dg.AssetSpec]) -> None:
     told = ("group_name", "description", "owners", "kinds", "code_version", "tags")
     bare = [(key, name) for key, spec in specs.items() for name in told if not getattr(spec, name)]
     assert bare == []
 
 
-def test_every_job_schedule_and_sensor_tells_what_it_does() -> None:
+def test_every_job_schedule_and_sensor_has_a_description() -> None:
     definitions = defs()
     named = [*definitions.resolve_all_job_defs(), *(definitions.schedules or []), *(definitions.sensors or [])]
     assert [item.name for item in named if not item.description and item.name != "__ASSET_JOB"] == []
@@ -110,7 +110,7 @@ def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
     assert undescribed == []
 
 
-def test_every_asset_links_to_the_lines_that_make_it(specs: dict[str, dg.AssetSpec]) -> None:
+def test_every_asset_links_to_its_source_lines(specs: dict[str, dg.AssetSpec]) -> None:
     for key, spec in specs.items():
         (source,) = spec.metadata["dagster/code_references"].code_references
         path = Path(source.file_path)

@@ -98,7 +98,7 @@ def test_the_metrics_are_those_of_a_plain_computation(rehearsed: tuple[Path, lis
     assert recognition["micro_ap"][0] == pytest.approx(100 * micro_average_precision(predictions, shown))
 
 
-def test_a_second_rehearsal_computes_nothing_and_tells_the_same(rehearsed: tuple[Path, list[dict]]) -> None:
+def test_a_second_rehearsal_computes_nothing_and_reports_the_same(rehearsed: tuple[Path, list[dict]]) -> None:
     home, stages = rehearsed
     files = {path: path.stat().st_mtime_ns for path in (home / "0.0005/store").rglob("*.*")}
     again, told = rehearse(home)

@@ -80,7 +80,7 @@ def test_the_graph_shows_every_stage(dagster_dev: Webserver, page: Page) -> None
     keep_screenshot(page, "asset_graph")
 
 
-def test_a_click_on_materialize_ends_green_and_shows_what_was_made(dagster_dev: Webserver, page: Page) -> None:
+def test_a_click_on_materialize_succeeds_and_shows_the_metadata(dagster_dev: Webserver, page: Page) -> None:
     page.goto(f"{dagster_dev.url}/assets/index/photos")
     expect(page.get_by_text("Never materialized")).to_be_visible()
     page.get_by_role("button", name="Materialize").first.click()

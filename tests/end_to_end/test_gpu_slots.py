@@ -28,7 +28,7 @@ def met(home: Path, jobs: str, patience: float) -> list[bool]:
         return [bool(event.metadata["met"].value) for event in events if event]
 
 
-def test_gpu_assets_run_one_at_a_time_until_the_instance_is_given_a_second_slot(
+def test_gpu_assets_run_one_at_a_time_until_the_instance_has_a_second_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in ("dagster", "running"):

@@ -56,7 +56,7 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run(root / "photos", root / "home")
 
 
-def test_the_result_tells_metrics_cleaning_and_where_the_gallery_lies(first: Run) -> None:
+def test_the_result_holds_metrics_cleaning_counts_and_the_path_of_the_gallery(first: Run) -> None:
     assert set(first.result) == {"map_at_100", "cleaning", "home", "gallery", "seconds"}
     assert list(first.result["map_at_100"]) == ["knn", "sorted", "inserted"]
     assert all(0 < value <= 100 for value in first.result["map_at_100"].values())
@@ -76,13 +76,13 @@ def test_a_landmark_with_one_photo_is_not_kept(first: Run) -> None:
     assert "alone" not in set(read_table(first.store / "cleaned_dataset.parquet", CLEANED_DATASET)["image_id"])
 
 
-def test_an_index_shorter_than_the_lists_is_told(first: Run) -> None:
+def test_an_index_shorter_than_the_lists_gives_a_warning(first: Run) -> None:
     assert "The index holds 40 photos" in first.stderr
     ranking = read_table(first.store / "inserted_ranking/0000.parquet", RANKING)
     assert ranking.group_by("query_id").len()["len"].unique().to_list() == [40]
 
 
-def test_stored_metrics_are_those_printed(first: Run) -> None:
+def test_the_printed_metrics_are_those_stored(first: Run) -> None:
     metrics = read_table(first.store / "retrieval_metrics.parquet", RETRIEVAL_METRICS).filter(usage="all")
     assert dict(metrics.select("step", "map_at_100").iter_rows()) == first.result["map_at_100"]
 
@@ -102,7 +102,9 @@ def test_a_second_run_writes_nothing(first: Run) -> None:
 
 
 @pytest.mark.slow
-def test_more_index_photos_make_a_new_shard_and_the_ranking_of_a_build_from_nothing(first: Run, tmp_path: Path) -> None:
+def test_new_index_photos_make_a_new_shard_and_give_the_ranking_of_a_run_from_nothing(
+    first: Run, tmp_path: Path
+) -> None:
     shutil.copytree(first.photos, tmp_path / "photos")
     shutil.copytree(first.home, tmp_path / "home")
     for number, photo in enumerate(sorted((first.photos / "query").iterdir())[:3]):
