@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tests.faults.warm import Life, Warm
-from tests.support.homes import render_tiny_photos
+from tests.support.tiny_profile import render_tiny_photos
 
 RANKINGS = ("knn_graph", "sorted_ranking", "inserted_ranking")
 

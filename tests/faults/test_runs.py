@@ -13,7 +13,7 @@ import pytest
 from tests.faults.disturbances import Found, clock_jumps, failing_store, fails_and_goes_on, two_at_once
 from tests.faults.kills import kill_and_resume, undisturbed
 from tests.faults.warm import Life, Warm
-from tests.support.homes import render_tiny_photos
+from tests.support.tiny_profile import render_tiny_photos
 
 
 @dataclass
