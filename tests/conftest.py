@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 settings.register_profile("fresh", derandomize=False)
 settings.register_profile("repeatable", derandomize=True)
 settings.load_profile("repeatable")
+
+expect.set_options(timeout=30_000)  # milliseconds; pages are slow on a busy machine
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
