@@ -24,7 +24,7 @@ $(LANDMARK_HOME)/dagster/dagster.yaml:
 test: lint
 	$(if $(BROWSER),,@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them.")
 	$(if $(POSTGRESQL),,@echo "No PostgreSQL on this machine: the tests of an instance on it are NOT run; install postgresql to run them.")
-	.venv/bin/pytest -q -n 2 --dist loadfile -m "not slow$(ABSENT)"
+	.venv/bin/pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow$(ABSENT)"
 
 lint: .venv/installed
 	.venv/bin/ruff check .

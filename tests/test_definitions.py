@@ -86,7 +86,7 @@ def test_every_file_under_assets_is_loaded() -> None:
     assert modules - set(sys.modules) == set()
 
 
-def test_the_graph_is_that_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
+def test_the_asset_graph_is_the_one_of_the_design(specs: dict[str, dg.AssetSpec]) -> None:
     graph = {
         key: (spec.group_name, sorted(dep.asset_key.to_user_string() for dep in spec.deps))
         for key, spec in specs.items()
@@ -119,7 +119,7 @@ def test_every_table_shows_its_columns(specs: dict[str, dg.AssetSpec]) -> None:
     assert undescribed == []
 
 
-def test_every_asset_links_to_its_source(specs: dict[str, dg.AssetSpec]) -> None:
+def test_every_asset_links_to_its_source_lines(specs: dict[str, dg.AssetSpec]) -> None:
     for key, spec in specs.items():
         (source,) = spec.metadata["dagster/code_references"].code_references
         path = Path(source.file_path)

@@ -81,7 +81,7 @@ def test_every_steps_job_is_valid_kubernetes_with_photos_bucket_and_shared_memor
         assert variables["LANDMARK_STORE"].startswith("s3://") and variables["LANDMARK_EXECUTOR"] == "k8s"
 
 
-def test_an_invalid_job_is_refused() -> None:
+def test_an_invalid_kubernetes_job_fails_the_validation() -> None:
     job = step_job({})
     job["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limit": {"nvidia.com/gpu": "1"}}
     with pytest.raises(kubernetes_validate.ValidationError):

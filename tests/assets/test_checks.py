@@ -64,14 +64,14 @@ def outcome(world: World, check: dg.AssetChecksDefinition) -> tuple[bool, str]:
 ALL = [value for value in vars(checks).values() if isinstance(value, dg.AssetChecksDefinition)]
 
 
-def test_sound_outputs_pass_every_check(world: World) -> None:
+def test_correct_outputs_pass_every_check(world: World) -> None:
     assert len(ALL) == 12
     assert {check.check_key.to_user_string(): outcome(world, check) for check in ALL} == {
         check.check_key.to_user_string(): (True, "nothing") for check in ALL
     }
 
 
-def test_a_query_that_lies_in_the_index_too_is_named(world: World) -> None:
+def test_a_query_that_is_also_in_the_index_is_named(world: World) -> None:
     world.write("query/photos", MANIFEST, [("query0", "/q", 0, 1, 4, 3, "bytes of index2")], "0000")
     assert outcome(world, checks.query_photos_are_only_queries) == (
         False,
@@ -88,7 +88,7 @@ def test_a_damaged_shard_is_named(world: World) -> None:
     assert not passed and "elsewhere, which is no index photo" in what and "no list, such as query1" in what
 
 
-def test_metrics_are_held_against_the_last_run_on_the_same_photos_that_passed(world: World) -> None:
+def test_metrics_are_compared_with_the_last_passing_run_on_the_same_photos(world: World) -> None:
     check = checks.metrics_no_worse_than_before
     assert outcome(world, check) == (True, "nothing")
     write_metrics(world, 50.0, 60.0, 65.0)
@@ -102,7 +102,7 @@ def test_metrics_are_held_against_the_last_run_on_the_same_photos_that_passed(wo
     assert outcome(world, check)[0]
 
 
-def test_a_step_that_loses_is_a_warning(world: World) -> None:
+def test_a_ranking_step_that_lowers_the_metric_gives_a_warning(world: World) -> None:
     write_metrics(world, 50.0, 45.0, 46.0)
     passed, what = outcome(world, checks.metrics_steps_gain)
     assert not passed and what == "mAP@100 falls from 50.0 (knn) to 45.0 (sorted)."

@@ -36,7 +36,7 @@ def materialized(world: World, asset: dg.AssetsDefinition, config: dict | None =
     return world.reported(asset, shard=shard, configs={asset.op.name: config} if config else None)
 
 
-def test_deep_local_features_are_whitened_by_what_was_fitted_on_train(
+def test_deep_local_features_use_the_whitening_that_was_fitted_on_train_photos(
     world: World,
 ) -> None:
     fitted = materialized(world, descriptor_whitening, DEEP)
@@ -51,7 +51,7 @@ def test_deep_local_features_are_whitened_by_what_was_fitted_on_train(
     assert not materialized(world, descriptor_whitening, other)["unchanged"]
 
 
-def test_rootsift_needs_no_whitening_and_deep_features_say_when_theirs_is_missing(
+def test_rootsift_needs_no_whitening_and_deep_features_fail_without_one(
     world: World,
 ) -> None:
     assert materialized(world, descriptor_whitening)["dagster/row_count"] == 0

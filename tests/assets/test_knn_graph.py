@@ -60,7 +60,7 @@ def from_nothing(tmp_path: Path) -> Iterator[Graphs]:
         yield graphs
 
 
-def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals(
+def test_a_graph_that_grew_by_a_new_index_shard_equals_one_computed_from_nothing(
     world: Graphs, from_nothing: Graphs
 ) -> None:
     world.register("query", "0000")
@@ -74,7 +74,7 @@ def test_a_new_index_shard_is_merged_into_the_graph_that_one_from_nothing_equals
     assert world.graph("0000")["unchanged"]
 
 
-def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: Graphs, from_nothing: Graphs) -> None:
+def test_a_changed_index_shard_recomputes_the_whole_graph(world: Graphs, from_nothing: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001", "0002")
     world.graph("0000")
@@ -85,7 +85,7 @@ def test_a_changed_index_shard_is_not_mixed_with_what_it_was(world: Graphs, from
     assert world.rows("0000") == from_nothing.rows("0000")
 
 
-def test_other_settings_make_the_graph_anew(world: Graphs) -> None:
+def test_changed_settings_recompute_the_whole_graph(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     world.graph("0000")
@@ -93,7 +93,7 @@ def test_other_settings_make_the_graph_anew(world: Graphs) -> None:
     assert len(world.rows("0000")) == 12 * 5
 
 
-def test_a_new_query_shard_touches_no_other(world: Graphs) -> None:
+def test_a_new_query_shard_changes_no_other_shard(world: Graphs) -> None:
     world.register("query", "0000")
     world.register("index", "0000", "0001")
     world.graph("0000")

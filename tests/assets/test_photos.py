@@ -74,7 +74,7 @@ def test_the_sensor_registers_the_shards_of_a_dataset_once(server: BucketServer,
     assert register_new_shards(world) == {}
 
 
-def test_shards_that_settings_name_are_the_only_ones_and_none_is_removed(server: BucketServer, world: World) -> None:
+def test_settings_that_name_shards_add_no_others_and_remove_none(server: BucketServer, world: World) -> None:
     take_dataset(world, server.url)
     register_new_shards(world)
     take_dataset(world, server.url, shards=["train/000-001"])
@@ -109,7 +109,7 @@ def test_a_second_materialization_fetches_nothing_and_a_lost_tar_is_fetched_agai
     assert next(world.root.rglob("images_000.tar")).exists()
 
 
-def test_the_published_cleaned_set_can_stand_in_for_our_own(server: BucketServer, world: World) -> None:
+def test_the_published_cleaned_set_can_replace_our_own_cleaning(server: BucketServer, world: World) -> None:
     take_dataset(world, server.url)
     world.materialize(train_labels, cleaned_dataset, configs={"cleaned_dataset": {"published": True}})
     cleaned = world.store.read("cleaned_dataset", CLEANED_DATASET)
@@ -140,7 +140,7 @@ def test_photos_added_to_a_folder_make_a_new_shard_and_leave_the_old_one(world: 
     assert world.reported(index_photos, shard="0001")["dagster/row_count"] == 1
 
 
-def test_a_folder_that_went_away_leaves_what_is_stored(world: World, photos: Path) -> None:
+def test_a_missing_folder_leaves_the_stored_shard_unchanged(world: World, photos: Path) -> None:
     register_new_shards(world)
     world.reported(index_photos, shard="0000")
     stored = world.store.path("index/photos", "0000").read_bytes()

@@ -78,7 +78,7 @@ def test_metrics_show_their_intervals_and_plots(world: World, photos: Path) -> N
     assert "data:image/png" in shown[VOTE_PLOT]
 
 
-def test_an_id_that_no_submission_can_carry_leaves_it_out_and_stops_nothing(world: World, photos: Path) -> None:
+def test_an_id_that_a_submission_cannot_hold_skips_it_without_an_error(world: World, photos: Path) -> None:
     ranking = world.store.read("inserted_ranking", RANKING, "0000")
     spaced = ranking.with_columns(pl.col("index_id").replace("b", "IMG 001"))
     world.write("inserted_ranking", RANKING, spaced, "0000", "with a space")
@@ -88,7 +88,7 @@ def test_an_id_that_no_submission_can_carry_leaves_it_out_and_stops_nothing(worl
     assert not world.store.path("submission").with_suffix(".csv").exists()
 
 
-def test_both_submissions_are_written_and_read_back(world: World, photos: Path) -> None:
+def test_both_submissions_can_be_read_back(world: World, photos: Path) -> None:
     shown = world.reported(evaluation.submission)
     assert Path(shown["file"]).read_text() == "id,images\nq,b a\n"
     recognition = Path(shown["recognition"])
@@ -98,7 +98,7 @@ def test_both_submissions_are_written_and_read_back(world: World, photos: Path) 
     assert recognition_metrics(votes, truth)["micro_ap"].to_list() == [100, 100]
 
 
-def test_a_dataset_submits_and_is_judged_by_the_numbers_of_landmarks(
+def test_a_dataset_names_landmarks_by_number_in_submission_and_metrics(
     world: World, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     truth = photos / "ground_truth" / "recognition_solution.csv"

@@ -61,7 +61,7 @@ TRAIN_NEIGHBOURS_AND_GRAPH = {"index/train_neighbours", "query/train_neighbours"
 EVERYTHING = TRAIN_NEIGHBOURS_AND_GRAPH | {"index/votes", "query/votes", "sorted_ranking", "inserted_ranking"}
 
 
-def test_k_threshold_and_limit_re_do_only_what_depends_on_them(world: Votes) -> None:
+def test_a_changed_k_threshold_or_limit_recomputes_only_what_depends_on_it(world: Votes) -> None:
     assert world.run() == EVERYTHING
     votes = {"index__votes": {"k": 5}, "query__votes": {"k": 5}}
     assert world.run(**votes) == EVERYTHING - TRAIN_NEIGHBOURS_AND_GRAPH
@@ -79,7 +79,7 @@ def test_the_papers_values_are_the_defaults(world: Votes) -> None:
     assert (VoteSettings().k, InsertSettings().threshold, InsertSettings().limit) == (3, 0.6, 100)
 
 
-def test_a_soft_variant_is_one_setting_away(world: Votes) -> None:
+def test_one_setting_puts_a_soft_variant_in_place_of_the_insert_step(world: Votes) -> None:
     world.run()
     assert world.run(inserted_ranking={"soft": {"bridge_bonus": 2.0}}) == set()
     assert world.run(inserted_ranking={"method": "bridged", "soft": {"bridge_bonus": 2.0}}) == {"inserted_ranking"}
@@ -93,7 +93,7 @@ def test_a_soft_variant_is_one_setting_away(world: Votes) -> None:
     assert stored.equals(expected)
 
 
-def test_more_train_neighbours_than_are_stored_are_asked_for_by_name(world: Votes) -> None:
+def test_votes_over_more_train_neighbours_than_are_stored_are_refused(world: Votes) -> None:
     world.run(index__train_neighbours={"count": 4})
     with pytest.raises(Exception, match="5 train photos shall vote but 4 are stored"):
         world.run(index__train_neighbours={"count": 4}, index__votes={"k": 5})

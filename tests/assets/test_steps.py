@@ -145,14 +145,14 @@ def test_a_second_run_computes_nothing_and_reports_what_the_first_did(world: Ste
     assert (metadata["rows"].value, metadata["unchanged"].value) == (1, True)
 
 
-def test_a_changed_shard_is_computed_with_what_depends_on_it(world: Steps) -> None:
+def test_a_changed_shard_is_recomputed_with_what_depends_on_it(world: Steps) -> None:
     world.run()
     world.content["0001"] = "changed"
     world.run()
     assert world.computed == ["root 0001", "doubled 0001", "total"]
 
 
-def test_a_changed_setting_recomputes_only_what_has_it_and_what_follows(world: Steps) -> None:
+def test_a_changed_setting_recomputes_only_the_steps_that_use_it_and_those_after(world: Steps) -> None:
     world.run()
     world.factor = 3
     world.run()
@@ -176,7 +176,7 @@ def test_a_step_that_fails_leaves_what_was_stored(world: Steps) -> None:
     assert world.store.path("index/root", "0000").read_bytes() == before
 
 
-def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(world: Steps) -> None:
+def test_when_two_runs_compute_one_shard_the_second_waits_and_finds_it_stored(world: Steps) -> None:
     results: list[bool] = []
     other = threading.Thread(target=lambda: results.append(world.run_beside("index/root").success))
 
@@ -193,7 +193,7 @@ def test_of_two_runs_on_one_shard_the_second_waits_and_finds_it_stored(world: St
     assert results == [True] and sorted(world.computed) == ["root 0000", "root 0001"]
 
 
-def test_what_another_run_replaced_meanwhile_is_never_mixed_in(world: Steps) -> None:
+def test_an_output_is_dropped_when_another_run_replaces_its_input_meanwhile(world: Steps) -> None:
     world.run()
     doubled, root = (world.store.path(f"index/{name}", "0001") for name in ("doubled", "root"))
     world.factor = 3
@@ -225,14 +225,14 @@ def test_settings_that_change_only_speed_are_no_part_of_a_version() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_storage_that_does_not_answer_is_asked_again(world: Steps) -> None:
+def test_a_step_is_retried_when_storage_does_not_answer(world: Steps) -> None:
     world.failures = [ConnectionResetError(), OSError(errno.ETIMEDOUT, "timed out")]
     assert world.run().success
     assert world.computed == ["root 0000", "root 0000", *EVERYTHING]
 
 
 @pytest.mark.usefixtures("impatient")
-def test_memory_that_ran_out_is_tried_again_with_half_the_batch(world: Steps) -> None:
+def test_a_step_that_runs_out_of_memory_is_retried_with_half_the_batch(world: Steps) -> None:
     world.run()
     world.store.path("total").unlink()
     world.batches.clear()
@@ -242,20 +242,20 @@ def test_memory_that_ran_out_is_tried_again_with_half_the_batch(world: Steps) ->
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_failure_that_stays_is_raised_as_it_is(world: Steps) -> None:
+def test_a_failure_that_outlasts_the_retries_is_raised_unchanged(world: Steps) -> None:
     world.failures = [ConnectionResetError("gone again")] * 9
     with pytest.raises(ConnectionResetError, match="gone again"):
         world.run()
     assert len(world.computed) == 4
 
 
-def test_a_run_is_tagged_with_what_it_counted(world: Steps) -> None:
+def test_a_run_is_tagged_with_its_counts(world: Steps) -> None:
     runs = [world.run().run_id for _ in range(2)]
     tags = [world.instance.get_run_by_id(run_id).tags["landmark/total"] for run_id in runs]
     assert tags == ["1 photos counted, computed 1 of 1", "0 photos counted, computed 0 of 1"]
 
 
-def test_what_was_computed_is_measured_and_previewed(world: Steps) -> None:
+def test_computed_rows_are_measured_and_previewed(world: Steps) -> None:
     metadata = world.run().asset_materializations_for_node("total")[0].metadata
     assert metadata["stored bytes"].value == world.store.path("total").stat().st_size
     assert metadata["photos per second"].value > 0
@@ -282,7 +282,7 @@ def test_another_machine_computes_nothing_that_is_shared(machines: tuple[Steps, 
     assert (one.computed, other.computed) == (EVERYTHING, [])
 
 
-def test_another_machine_goes_on_from_what_is_shared(machines: tuple[Steps, Steps]) -> None:
+def test_another_machine_continues_from_what_is_shared(machines: tuple[Steps, Steps]) -> None:
     one, other = machines
     one.run(selection='key:"index/root"')
     other.run(selection='key:"index/doubled"')
@@ -316,14 +316,14 @@ def test_an_output_that_could_not_be_shared_is_shared_by_the_next_run_and_not_co
         assert other.computed == []
 
 
-def test_a_shard_that_arrived_later_than_the_run_takes_is_left_out(world: Steps) -> None:
+def test_a_run_leaves_out_shards_after_the_last_one_that_its_tags_name(world: Steps) -> None:
     world.register("index", "0002")
     taken = {"landmark/last_index_shard": "0001"}
     assert world.run(**taken).success
     assert world.computed == EVERYTHING
 
 
-def test_a_step_launched_by_other_code_fails_naming_both_and_the_run_is_resumed_with_the_same(
+def test_a_step_launched_by_another_code_version_fails_naming_both_and_runs_with_its_own(
     world: Steps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.run(selection='key:"index/root"')

@@ -64,7 +64,7 @@ def world(tmp_path: Path, instance: dg.DagsterInstance) -> Training:
     return Training(tmp_path, instance)
 
 
-def test_the_worker_trains_and_its_epochs_stream_into_the_run(world: Training) -> None:
+def test_the_worker_trains_and_reports_every_epoch_to_the_run(world: Training) -> None:
     result = world.train(first_stage_epochs=1)
     metadata = result.asset_materializations_for_node("trained_model")[0].metadata
     folder = world.store.model_folder()
@@ -79,7 +79,7 @@ def test_the_worker_trains_and_its_epochs_stream_into_the_run(world: Training) -
     assert world.models() == [""]
 
 
-def test_a_failing_worker_fails_the_asset_with_its_sentence(world: Training) -> None:
+def test_a_failing_worker_fails_the_asset_with_the_message_of_the_worker(world: Training) -> None:
     one = pl.int_range(pl.len()) == 0
     lost = world.manifest.with_columns(path=pl.when(one).then(pl.lit(str(world.root / "lost.jpg"))).otherwise("path"))
     world.write("train/photos", MANIFEST, lost, "0000", "2")
@@ -89,7 +89,7 @@ def test_a_failing_worker_fails_the_asset_with_its_sentence(world: Training) -> 
 
 
 @pytest.mark.slow
-def test_an_asset_whose_worker_was_killed_goes_on_from_its_checkpoint(world: Training) -> None:
+def test_training_continues_from_its_checkpoint_after_the_worker_was_killed(world: Training) -> None:
     def kill() -> None:
         models = world.root / "store" / "models"
         while not (found := list(models.glob("*.checkpoint"))):

@@ -42,14 +42,14 @@ def run_trial(world: World, trial: str) -> dict[str, Any]:
     return world.reported(tuning_trial, shard=trial, configs={"tuning__trial": CONFIG})
 
 
-def test_a_grid_is_registered_once_and_draws_join_it(instance: dg.DagsterInstance) -> None:
+def test_a_grid_is_registered_once_and_random_trials_are_added_to_it(instance: dg.DagsterInstance) -> None:
     choices = {"margin": [0.1, 0.2], "pooling": ["gem", "max"]}
     assert register_trials(instance, choices=choices) == register_trials(instance, choices=choices)
     assert "margin=0.2 pooling=max" in register_trials(instance, choices=choices)
     assert len(register_trials(instance, choices={"epochs": [1, 2, 3, 4]}, random_draws=2)) == 6
 
 
-def test_choices_that_are_no_setting_are_refused_and_nothing_is_registered(instance: dg.DagsterInstance) -> None:
+def test_choices_that_are_not_settings_are_refused_and_nothing_is_registered(instance: dg.DagsterInstance) -> None:
     with pytest.raises(InputError, match="'colour', which is no setting"):
         register_trials(instance, choices={"colour": ["red", "blue"]})
     with pytest.raises(InputError, match="it must be a number"):
@@ -59,7 +59,7 @@ def test_choices_that_are_no_setting_are_refused_and_nothing_is_registered(insta
     assert instance.get_dynamic_partitions("trials") == []
 
 
-def test_each_trial_is_a_partition_and_the_results_are_told_best_first(
+def test_each_trial_is_a_partition_and_results_are_listed_best_first(
     world: World, instance: dg.DagsterInstance
 ) -> None:
     trials = register_trials(instance, choices={"margin": [0.0, 0.3], "pooling": ["gem", "max"]})
@@ -79,7 +79,7 @@ def test_each_trial_is_a_partition_and_the_results_are_told_best_first(
     assert not list((Path(world.store.root) / "models").iterdir())
 
 
-def test_a_trial_that_is_stored_is_not_trained_again_and_the_table_follows_new_ones(
+def test_a_stored_trial_is_not_trained_again_and_a_new_one_joins_the_table(
     world: World, instance: dg.DagsterInstance
 ) -> None:
     first, second = register_trials(instance, choices={"epochs": [0, 1]})

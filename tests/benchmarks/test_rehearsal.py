@@ -17,8 +17,9 @@ from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import CLEANED_DATASET, RECOGNITION_METRICS, RETRIEVAL_METRICS
 from tests.evaluation.oracles import mean_average_precision, micro_average_precision
 from tests.retrieval.oracles import insert_step, sort_step, vote
+from tests.support.processes import ROOT
+from tests.support.stores import modification_times
 
-ROOT = Path(__file__).parents[2]
 Nearest = dict[str, list[tuple[float, str]]]
 
 
@@ -99,10 +100,10 @@ def test_the_metrics_are_those_of_a_plain_computation(rehearsed: tuple[Path, lis
     assert recognition["micro_ap"][0] == pytest.approx(100 * micro_average_precision(predictions, shown))
 
 
-def test_a_second_rehearsal_computes_nothing_and_tells_the_same(rehearsed: tuple[Path, list[dict]]) -> None:
+def test_a_second_rehearsal_computes_nothing_and_reports_the_same(rehearsed: tuple[Path, list[dict]]) -> None:
     home, stages = rehearsed
-    files = {path: path.stat().st_mtime_ns for path in (home / "0.0005/store").rglob("*.*")}
-    again, told = rehearse(home)
-    assert re.findall(r"computed (\d+) of", told) == ["0"] * len(STAGES)
+    before = modification_times(home / "0.0005/store")
+    again, printed = rehearse(home)
+    assert re.findall(r"computed (\d+) of", printed) == ["0"] * len(STAGES)
     assert again == stages
-    assert {path: path.stat().st_mtime_ns for path in (home / "0.0005/store").rglob("*.*")} == files
+    assert modification_times(home / "0.0005/store") == before

@@ -1,4 +1,4 @@
-"""A code location of three GPU assets that tell whether they met, and the sensor that asks for runs of them."""
+"""A code location of three GPU assets that report whether they ran at once, and the sensor that requests their runs."""
 
 import os
 import time
@@ -14,7 +14,7 @@ FOLDER = Path(os.environ["LANDMARK_HOME"])
 def gpu_asset(name: str) -> dg.AssetsDefinition:
     @dg.asset(name=name, **GPU)
     def asset() -> dg.MaterializeResult:
-        """Run until another such asset runs too, or patience is over; tell whether one was met."""
+        """Run until another such asset runs too, or patience is over; report whether one did."""
         running, meeting = FOLDER / "running", FOLDER / "meeting"
         (running / name).touch()
         deadline = time.monotonic() + float((FOLDER / "patience").read_text())
@@ -35,16 +35,16 @@ JOBS = [
 
 
 @dg.sensor(jobs=JOBS, minimum_interval_seconds=1, default_status=dg.DefaultSensorStatus.RUNNING)
-def asked_for(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Ask once for a run of each job that the file `jobs` names."""
+def requested(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    """Request one run of each job that the file `jobs` names."""
     named = (FOLDER / "jobs").read_text()
     if named == (context.cursor or ""):
-        return dg.SkipReason("These runs were asked for.")
+        return dg.SkipReason("These runs were requested.")
     return dg.SensorResult(run_requests=[dg.RunRequest(job_name=job) for job in named.split()], cursor=named)
 
 
 defs = dg.Definitions(
     assets=[gpu_asset(name) for name in ("first", "second", "third")],
     jobs=JOBS,
-    sensors=[asked_for],
+    sensors=[requested],
 )

@@ -1,4 +1,4 @@
-"""GPU slots: through the real daemon, queue and step processes, two GPU assets run at once only where two may."""
+"""GPU slots: with the real daemon, queue and step processes, two GPU assets run at once only if there are two slots."""
 
 import shutil
 import subprocess
@@ -12,7 +12,7 @@ from tests.support.processes import ROOT, home_environment, program, running, wa
 
 
 def met(home: Path, jobs: str, patience: float) -> list[bool]:
-    """Have the daemon run the jobs; return of every asset run by them whether it met another while it ran."""
+    """Let the daemon run the jobs; return for every asset whether another ran at the same time."""
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         before = {run.run_id for run in instance.get_runs()}
         (home / "patience").write_text(str(patience))
@@ -28,7 +28,7 @@ def met(home: Path, jobs: str, patience: float) -> list[bool]:
         return [bool(event.metadata["met"].value) for event in events if event]
 
 
-def test_gpu_assets_run_one_at_a_time_until_the_instance_is_given_a_second_slot(
+def test_gpu_assets_run_one_at_a_time_until_the_instance_has_a_second_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for folder in ("dagster", "running"):
@@ -41,7 +41,7 @@ def test_gpu_assets_run_one_at_a_time_until_the_instance_is_given_a_second_slot(
     command = [program("dagster-daemon"), "run", "-w", str(tmp_path / "workspace.yaml")]
     (tmp_path / "jobs").write_text("")
     with dg.DagsterInstance.from_config(environment["DAGSTER_HOME"]):
-        pass  # two processes that make a new instance's tables at once get in each other's way
+        pass  # makes the tables: two processes that do so at once disturb each other
     with running(command, environment, tmp_path / "daemon.log"):
         assert met(tmp_path, "two_in_one_run one_beside", patience=1) == [False, False, False]
         more = [program("dagster"), "instance", "concurrency", "set", "gpu", "2"]

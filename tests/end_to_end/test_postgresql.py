@@ -33,7 +33,7 @@ def postgresql() -> Iterator[dict[str, str]]:
         yield variables
 
 
-def test_the_settings_on_postgresql_differ_from_the_others_only_in_the_storage() -> None:
+def test_the_settings_for_postgresql_differ_only_in_the_storage() -> None:
     sqlite, postgresql = (
         yaml.safe_load((ROOT / "landmark_dag/orchestration" / name).read_text())
         for name in ("dagster.yaml", "dagster.postgresql.yaml")

@@ -159,7 +159,7 @@ def stored(home: Path) -> dict[str, bytes]:
     }
 
 
-def test_a_cluster_embeds_what_one_process_embeds_and_loses_no_shard_with_a_node(
+def test_a_cluster_gives_the_embeddings_of_one_process_and_loses_no_shard_with_a_node(
     cluster: Cluster, tmp_path: Path
 ) -> None:
     expected = embedded_here(tmp_path)

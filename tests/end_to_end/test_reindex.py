@@ -114,7 +114,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
     yield folder, home, [folder / "all/index" / path.name for path in later]
 
 
-def test_the_daemon_keeps_an_index_current_and_completes_what_was_killed(
+def test_the_daemon_keeps_an_index_current_and_completes_a_killed_run(
     world: tuple[Path, Path, list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, home, later = world

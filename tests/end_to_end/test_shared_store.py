@@ -23,7 +23,9 @@ def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def test_a_second_machine_goes_on_where_the_first_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_machine_continues_from_the_results_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     render_photos(tmp_path / "photos", SMALL)
 
     def run(home: str) -> subprocess.CompletedProcess[str]:

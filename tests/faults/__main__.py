@@ -16,7 +16,7 @@ from tests.faults.hostile_photos import GOOD, tried, write_hostile
 from tests.faults.hostile_tables import try_tables
 from tests.faults.kills import kill_and_resume
 from tests.faults.warm import Warm
-from tests.support.homes import render_tiny_photos
+from tests.support.tiny_profile import render_tiny_photos
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def code_server() -> int:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_five_hours_of_the_daemons_ticks_leave_the_ticks_that_retention_keeps_and_the_nightly_run(
+def test_five_hours_of_daemon_ticks_leave_the_nightly_run_and_the_ticks_that_retention_keeps(
     daemon: Daemon, tmp_path: Path
 ) -> None:
     instance = daemon.context.instance

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 
-def test_a_flipped_bit_is_taken_or_refused_and_ends_no_process() -> None:
+def test_a_flipped_bit_is_read_or_refused_and_never_ends_the_process() -> None:
     command = [sys.executable, "-m", "tests.faults.damaged_files", "400", "1"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr[-2000:]

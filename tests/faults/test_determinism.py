@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from tests.faults.warm import Life, Warm
-from tests.support.homes import render_tiny_photos
+from tests.support.tiny_profile import render_tiny_photos
 
 RANKINGS = ("knn_graph", "sorted_ranking", "inserted_ranking")
 
@@ -43,7 +43,7 @@ def base(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dic
     [({"batch_size": 3}, 1), ({"photos_per_shard": 5}, 1), ({"photos_per_shard": 100, "batch_size": 7}, 1), ({}, 2)],
     ids=["batches of 3", "shards of 5", "one shard, batches of 7", "two threads"],
 )
-def test_batches_shards_and_threads_change_no_ranking(
+def test_batch_sizes_shard_sizes_and_threads_change_no_ranking(
     photos: Path, base: dict[str, pl.DataFrame], tmp_path: Path, changes: dict[str, int], threads: int
 ) -> None:
     with Warm(tmp_path / "warm", **changes) as warm:
@@ -54,7 +54,7 @@ def test_batches_shards_and_threads_change_no_ranking(
 
 
 @pytest.mark.slow
-def test_the_order_in_which_shards_are_made_changes_no_ranking(
+def test_the_order_in_which_shards_are_computed_changes_no_ranking(
     photos: Path, base: dict[str, pl.DataFrame], tmp_path: Path
 ) -> None:
     with Warm(tmp_path / "warm") as warm:

@@ -26,7 +26,7 @@ def picture() -> bytes:
     return encoded.getvalue()
 
 
-def test_landmarks_ids_titles_and_captions_that_attack_stay_text(tmp_path: Path, browser: Browser) -> None:
+def test_landmark_names_ids_titles_and_captions_with_scripts_stay_text(tmp_path: Path, browser: Browser) -> None:
     queries = [
         GalleryQuery(
             f"{attack} query", attack, 0.5, {"knn": [Result(attack, "retrieved", 0.5, True)], "inserted": []}, None
@@ -64,7 +64,7 @@ def shown_nul(shown: list[str]) -> str:
     return "\0" if any("\0" in text for text in shown) else "\ufffd"
 
 
-def test_the_page_names_no_address_to_load_from(tmp_path: Path) -> None:
+def test_the_page_loads_nothing_from_any_address(tmp_path: Path) -> None:
     render_gallery(tmp_path / "page.html", Gallery([], 0, None, {}))
     page = (tmp_path / "page.html").read_text()
     assert not re.search(r"(?:src|href|action|url)\s*[=(]\s*[\"']?(?:https?:)?//", page)

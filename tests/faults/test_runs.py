@@ -13,7 +13,7 @@ import pytest
 from tests.faults.disturbances import Found, clock_jumps, failing_store, fails_and_goes_on, two_at_once
 from tests.faults.kills import kill_and_resume, undisturbed
 from tests.faults.warm import Life, Warm
-from tests.support.homes import render_tiny_photos
+from tests.support.tiny_profile import render_tiny_photos
 
 
 @dataclass
@@ -44,14 +44,14 @@ def calm(place: Place) -> Calm:
     return Calm(*undisturbed(place.warm, place.photos, place.folder / "calm"))
 
 
-def test_killed_runs_go_on_to_the_very_files_of_an_undisturbed_one(place: Place) -> None:
+def test_killed_runs_resume_to_the_same_files_as_an_undisturbed_run(place: Place) -> None:
     kills = kill_and_resume(place.warm, place.photos, place.folder, 2, seed=5)
     assert (kills.killed, kills.faults) == (2, [])
     assert kills.resumed >= 2 and kills.compared > 50
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_on_one_home_agree(place: Place, calm: Calm) -> None:
+def test_of_two_runs_at_once_on_one_home_one_succeeds_and_the_other_is_refused(place: Place, calm: Calm) -> None:
     found = Found()
     two_at_once(place.warm, place.photos, place.folder / "two", calm.stored, found)
     assert found.faults == []
@@ -66,7 +66,7 @@ def test_a_clock_that_jumps_changes_no_byte(place: Place, calm: Calm) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["full disk", "failing disk"])
-def test_a_disk_that_takes_nothing_more_stops_the_run_and_loses_nothing(place: Place, calm: Calm, code: int) -> None:
+def test_a_full_or_failing_disk_stops_the_run_and_loses_nothing(place: Place, calm: Calm, code: int) -> None:
     found = Found()
     for share in (0.3, 0.7):
         home = place.folder / f"{code} {share}"
@@ -77,7 +77,7 @@ def test_a_disk_that_takes_nothing_more_stops_the_run_and_loses_nothing(place: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [1000, 30_000])
-def test_a_file_that_may_not_grow_stops_the_run_and_loses_nothing(place: Place, calm: Calm, size: int) -> None:
+def test_a_file_size_limit_stops_the_run_and_loses_nothing(place: Place, calm: Calm, size: int) -> None:
     found = Found()
     life = Life(str(place.folder / f"small{size}"), str(place.photos), largest_file=size)
     assert fails_and_goes_on(place.warm, life, calm.stored, found)
@@ -85,7 +85,7 @@ def test_a_file_that_may_not_grow_stops_the_run_and_loses_nothing(place: Place, 
 
 
 @pytest.mark.slow
-def test_a_shared_location_that_fails_stops_runs_and_loses_nothing(place: Place, calm: Calm) -> None:
+def test_a_failing_shared_location_stops_runs_and_loses_nothing(place: Place, calm: Calm) -> None:
     found = Found()
     failing_store(place.warm, place.photos, place.folder, calm.stored, found)
     assert found.faults == []

@@ -26,7 +26,7 @@ def test_a_url_with_credentials_is_refused_without_repeating_them(url: str) -> N
     assert "S3CRET" not in str(refused.value)
 
 
-def test_a_plain_url_is_admitted() -> None:
+def test_a_plain_url_is_accepted() -> None:
     for url in ("https://host:8443/a/b", "s3://bucket/data", "file:///data", "memory://x"):
         refuse_secrets(url)
 
@@ -63,7 +63,7 @@ def server(tmp_path: Path) -> Iterator[BucketServer]:
         yield server
 
 
-def test_the_signature_of_a_redirect_that_fails_is_neither_told_nor_logged(
+def test_the_signature_of_a_failed_redirect_is_neither_shown_nor_logged(
     server: BucketServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     signed = f"http://ann:S3CRET@127.0.0.1:{free_port()}/x?X-Amz-Signature=S3CRET&X-Amz-Credential=S3CRET"

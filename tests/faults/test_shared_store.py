@@ -39,9 +39,7 @@ def sync(machine: SharedLocation, chance: random.Random) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_storage_that_fails_and_cuts_copies_short_never_shows_a_part_and_loses_nothing(
-    tmp_path: Path, seed: int
-) -> None:
+def test_failing_storage_never_shows_a_part_of_a_file_and_loses_nothing(tmp_path: Path, seed: int) -> None:
     shared = tmp_path / "shared"
     shared.mkdir()
     writer, reader = (SharedLocation(f"faulty://{shared}", tmp_path / name) for name in ("writer", "reader"))
@@ -65,7 +63,7 @@ def test_storage_that_fails_and_cuts_copies_short_never_shows_a_part_and_loses_n
         assert (shared / name).read_bytes() == (reader.copies / name).read_bytes() == written[name]
 
 
-def test_a_failed_copy_leaves_nothing_aside(tmp_path: Path) -> None:
+def test_a_failed_copy_leaves_no_temporary_file(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     machine = SharedLocation(f"faulty://{tmp_path}/shared", tmp_path / "copies")
     (machine.copies / NAMES[0]).parent.mkdir(parents=True)

@@ -79,7 +79,7 @@ def test_hours_of_ticks_on_unchanged_photos_leave_no_file_thread_handle_or_run(
     assert instance.get_runs_count() == 0
 
 
-def test_a_new_photo_after_hours_of_ticks_is_one_request(
+def test_a_new_photo_after_hours_of_ticks_gives_one_run_request(
     photos: PhotoSourceResource, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     _, (on_arrival,) = reindexing(ReindexSettings())
@@ -95,7 +95,7 @@ def test_a_new_photo_after_hours_of_ticks_is_one_request(
     assert instance.get_dynamic_partitions("index_shards") == ["0000", "0001", "0002"]
 
 
-def test_a_run_that_another_beats_to_registering_shards_goes_on(
+def test_registering_shards_succeeds_when_another_run_registers_them_first(
     photos: PhotoSourceResource, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add, beaten = instance.add_dynamic_partitions, set[str]()

@@ -90,7 +90,7 @@ def test_a_damaged_stored_file_counts_as_not_stored(tmp_path: Path, kind: str) -
 
 
 @pytest.mark.parametrize("spoil", [age, lambda path: path.write_bytes(b"")], ids=["another format", "damaged"])
-def test_a_step_makes_its_output_anew_where_it_is_of_another_format_or_damaged(
+def test_a_step_recomputes_an_output_of_another_format_or_a_damaged_one(
     tmp_path: Path, spoil: Callable[[Path], object]
 ) -> None:
     store = Store(root=str(tmp_path))
@@ -121,7 +121,7 @@ def test_a_model_of_another_format_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path / "model")
 
 
-def test_a_record_of_another_format_or_of_what_is_gone_counts_as_not_stored(tmp_path: Path) -> None:
+def test_a_record_of_another_format_or_of_a_missing_folder_counts_as_not_stored(tmp_path: Path) -> None:
     store = Store(root=str(tmp_path))
     (tmp_path / "models" / "v").mkdir(parents=True)
     store.write_record(store.path("trained_model"), "v", {"folder": "models/v"})
@@ -140,7 +140,7 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "a.checkpoint", {}).load()
 
 
-def test_the_memory_of_shards_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_a_shard_memory_of_another_format_is_refused(tmp_path: Path) -> None:
     write_photo(tmp_path / "photos" / "index" / "a.jpg")
     source = FolderSource(tmp_path / "photos", 10, tmp_path / "memory")
     source.shards("index")

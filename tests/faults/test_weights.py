@@ -31,7 +31,7 @@ def as_pickle(path: Path, attack: Attack) -> None:
 
 @pytest.mark.parametrize("write", [as_torch, as_pickle])
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".bin", ".safetensors"])
-def test_weights_with_code_are_refused_and_nothing_is_run(tmp_path: Path, write, suffix: str) -> None:
+def test_weights_with_code_are_refused_and_no_code_runs(tmp_path: Path, write, suffix: str) -> None:
     path, mark = tmp_path / f"weights{suffix}", tmp_path / "attacked"
     write(path, Attack(mark))
     with pytest.raises(InputError, match="weights"):
@@ -39,7 +39,7 @@ def test_weights_with_code_are_refused_and_nothing_is_run(tmp_path: Path, write,
     assert not mark.exists()
 
 
-def test_the_attack_would_work_on_an_unpickler_that_trusts(tmp_path: Path) -> None:
+def test_the_attack_works_on_plain_unpickling(tmp_path: Path) -> None:
     as_pickle(tmp_path / "weights.pth", Attack(tmp_path / "attacked"))
     pickle.loads((tmp_path / "weights.pth").read_bytes())
     assert (tmp_path / "attacked").exists()

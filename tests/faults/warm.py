@@ -88,7 +88,7 @@ class Warm:
 
 def _import_everything(home: str, changes: dict[str, int]) -> None:
     """Import what a run of the pipeline does; settings are those of the profile `tiny`."""
-    from tests.support.homes import admit_tiny_profile, tiny_home_settings
+    from tests.support.tiny_profile import admit_tiny_profile, tiny_home_settings
 
     admit_tiny_profile(**changes)
     os.environ["LANDMARK_HOME"] = home
@@ -176,7 +176,7 @@ def _run(life: Life) -> None:
     from landmark_dag.definitions import defs
     from landmark_dag.orchestration.in_process import prepare_home, run_pipeline
     from tests.faults.faulty_store import FaultyFileSystem
-    from tests.support.homes import tiny_home_settings
+    from tests.support.tiny_profile import tiny_home_settings
 
     torch.set_num_threads(life.threads)
     FaultyFileSystem.fail(life.store_fails, life.store_seed)
