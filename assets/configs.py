@@ -1,12 +1,12 @@
-"""Settings dataclasses at Dagster's edge: the same fields, defaults and descriptions in the Launchpad."""
+"""Settings dataclasses at Dagster's edge: the same fields, defaults, ranges and descriptions in the Launchpad."""
 
-import dataclasses
-import typing
+import functools
 from typing import Annotated, Any
 
 import dagster as dg
 import pydantic
 
+from landmark_dag.settings.definition import Definition, Range, Settings, definitions
 from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettings
 from landmark_dag.settings.home import active_profile, home_folder, read_home_settings
 from landmark_dag.settings.reranking import (
@@ -20,31 +20,36 @@ from landmark_dag.settings.retrieval import EnsembleSettings, TrainNeighbourSett
 from landmark_dag.settings.training import DistributedSettings, TuningSettings
 
 
-def config_of(defaults: Any) -> Any:
+def config_of(defaults: Settings) -> Any:
     """Return a `dg.Config` class with the fields of the settings dataclass instance `defaults`.
 
-    Its values are the fields' defaults, the text in `Annotated[type, text]` is the field's description, and
-    `settings()` gives the dataclass back. Dagster knows no tuples: they become lists on the way in.
+    Its values are the fields' defaults; descriptions and ranges are those of the fields' definitions, and a value that
+    they do not allow is refused with their sentence. `settings()` gives the dataclass back. Dagster knows no tuples:
+    they are lists here.
     """
     kind = type(defaults)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        annotation, description = hints[field.name], None
-        if typing.get_origin(annotation) is Annotated:
-            annotation, description = typing.get_args(annotation)[:2]
-        default = getattr(defaults, field.name)
-        if typing.get_origin(annotation) is tuple:
-            annotation, default = list[typing.get_args(annotation)[0]], list(default)
-        fields[field.name] = (annotation, pydantic.Field(default=default, description=description))
+    fields: dict[str, Any] = {
+        name: _field(definition, getattr(defaults, name), f"{kind.section}.{name}")
+        for name, definition in definitions(kind).items()
+    }
 
-    def settings(self: dg.Config) -> Any:
-        values = {name: getattr(self, name) for name in fields}
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    def settings(self: dg.Config) -> Settings:
+        return kind(**{name: getattr(self, name) for name in fields})
 
     model = pydantic.create_model(f"{kind.__name__}Config", __base__=dg.Config, __doc__=kind.__doc__, **fields)
     model.settings = settings  # type: ignore[attr-defined]
     return model
+
+
+def _field(definition: Definition, default: Any, key: str) -> tuple[Any, Any]:
+    """Return the annotation and the field of a setting for pydantic."""
+    annotation: Any = definition.kind
+    bounds = definition.range or Range()
+    limits: dict[str, Any] = {"ge": bounds.at_least, "gt": bounds.above, "le": bounds.at_most, "lt": bounds.below}
+    if definition.element:
+        annotation, default, limits = list.__class_getitem__(definition.element), list(default), {}
+    checked = pydantic.BeforeValidator(functools.partial(definition.checked, key=key))
+    return Annotated[annotation, checked], pydantic.Field(default, description=definition.help, **limits)
 
 
 _PROFILE = active_profile()

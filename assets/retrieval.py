@@ -31,7 +31,7 @@ from assets.steps import (
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.storage.files import folder_fingerprint
 from landmark_dag.storage.tables import (
     CLEANED_DATASET,

@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from landmark_dag.errors import InputError
 from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.storage.tables import VOTES
 
@@ -17,8 +16,6 @@ def label_distribution(train_neighbours: pl.DataFrame, settings: SoftSettings) -
     (13th place of the Google Landmark Retrieval Challenge 2021, "Soft Landmark ID Assignment", step 1.)
     """
     k = settings.product_k
-    if k < 1:
-        raise InputError(f"product_k is {k}; at least one train photo must make a distribution.")
     sums = (
         train_neighbours.filter(pl.col("rank") <= k)
         .sort("image_id", "rank")
@@ -37,8 +34,6 @@ def bridge_confidence(train_neighbours: pl.DataFrame, settings: SoftSettings) ->
     Landmark Retrieval Challenge 2021; its penalty by photos that show no landmark is left out.)
     """
     photos, landmarks = settings.bridge_photos, settings.bridge_landmarks
-    if photos < 1 or landmarks < 1:
-        raise InputError(f"No bridge has {landmarks} landmarks of {photos} photos; each must be 1 or more.")
     near = pl.col("similarity").head(photos)
     means = (
         train_neighbours.sort("image_id", "rank")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.training import TrainingSettings
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.checkpoint import Checkpoint

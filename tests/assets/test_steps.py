@@ -24,7 +24,7 @@ from assets.steps import (
 from landmark_dag.errors import InputError
 from landmark_dag.orchestration.code_version import code_version_here
 from landmark_dag.orchestration.partitions import SHARDS
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.storage.tables import LABELS, write_table
 from resources.store import Store

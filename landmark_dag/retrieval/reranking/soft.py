@@ -11,7 +11,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.reranking.sort_insert import Lists, inserted_ranking, read_lists, refuse_bad_settings
+from landmark_dag.retrieval.reranking.sort_insert import Lists, inserted_ranking, read_lists
 from landmark_dag.retrieval.train_neighbours import NEAREST_DISTANCE, bridge_confidence, label_distribution
 from landmark_dag.settings.reranking import InsertSettings, RerankMethod, SoftSettings
 
@@ -35,7 +35,6 @@ def agreement_ranking(
     its confidence where not. Nothing is inserted: list more neighbours than the limit (the source 750) to raise
     photos from further down. (Henkel, arXiv 2110.03786, section 2.5: bonus 1, penalty 0.1.)
     """
-    refuse_bad_settings(settings)
     lists = read_lists(ranking, query_votes, index_votes)
     same = np.repeat(lists.query_landmarks, np.diff(lists.offsets)) == lists.index_landmarks[lists.positions]
     weight = np.where(same, np.float32(soft.agreement_bonus), np.float32(-soft.disagreement_penalty))
@@ -61,7 +60,6 @@ def label_product_ranking(
     shares a landmark with the query stands before the photos of the list that share none, which keep their
     order. (13th place of the Google Landmark Retrieval Challenge 2021, step 3.)
     """
-    refuse_bad_settings(settings)
     lists = read_lists(ranking, _strongest(query_votes), _strongest(index_votes))
     direct = np.zeros(len(lists.positions))
     return _through_landmarks(lists, direct, query_votes, index_votes, settings.limit, sums=True, power=1.0)
@@ -81,7 +79,6 @@ def bridged_ranking(
     the query's and the photo's confidence in it, and the best bridge counts. (5th place of the Google Landmark
     Retrieval Challenge 2021: the smallest over landmarks of the larger of both distances.)
     """
-    refuse_bad_settings(settings)
     lists = read_lists(ranking, _strongest(query_votes), _strongest(index_votes))
     similarity = lists.similarity.cast(pl.Float64).to_numpy()
     confidence = 1 / np.maximum(1 - similarity, NEAREST_DISTANCE)

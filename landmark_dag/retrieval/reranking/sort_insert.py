@@ -148,7 +148,6 @@ def inserted_ranking(
     are not. Inserted rows have a null similarity; ties of confidence go by image id ascending. Raises
     InputError as `sorted_ranking` does, and for a limit under 1 or a threshold that is no number.
     """
-    refuse_bad_settings(settings)
     lists = read_lists(ranking, query_votes, index_votes)
     order, same = sort_step(lists.offsets, lists.positions, lists.query_landmarks, lists.index_landmarks)
     offsets, positions, source = insert_step(
@@ -163,14 +162,6 @@ def inserted_ranking(
     # The extra last entry answers for inserted rows, whose source is -1.
     reasons = np.append(_reasons(lists.offsets, same), np.int8(2))[source]
     return lists.ranking(offsets, positions, np.append(order, -1)[source], reasons)
-
-
-def refuse_bad_settings(settings: InsertSettings) -> None:
-    """Raise InputError for a limit under 1 and for a threshold that is no number."""
-    if settings.limit < 1:
-        raise InputError(f"The limit is {settings.limit}; a list must keep at least one photo.")
-    if not np.isfinite(settings.threshold):
-        raise InputError(f"The threshold is {settings.threshold}; it must be a finite number.")
 
 
 @dataclass(frozen=True, eq=False)
