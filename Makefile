@@ -1,4 +1,6 @@
 # Everything a user or CI calls. Each target makes what it needs: a machine with git, make and Python is enough.
+.DELETE_ON_ERROR:  # so that a full disk leaves no half-written file
+
 PYTHON ?= python3
 UV := $(shell command -v uv || echo .uv/bin/uv)
 LANDMARK_HOME ?= home/demo
@@ -11,12 +13,13 @@ ABSENT := $(if $(BROWSER),, and not browser)$(if $(POSTGRESQL),, and not postgre
 demo: .venv/installed
 	.venv/bin/landmark-dag demo --home $(LANDMARK_HOME)
 
-dev: .venv/installed
-	mkdir -p $(LANDMARK_HOME)/dagster
-	test -e $(LANDMARK_HOME)/dagster/dagster.yaml || (cd $(LANDMARK_HOME)/dagster && \
-		cp $(CURDIR)/landmark_dag/orchestration/dagster.yaml .dagster.yaml.tmp && mv .dagster.yaml.tmp dagster.yaml)
+dev: .venv/installed $(LANDMARK_HOME)/dagster/dagster.yaml
 	LANDMARK_HOME=$(abspath $(LANDMARK_HOME)) DAGSTER_HOME=$(abspath $(LANDMARK_HOME))/dagster \
-		PYTHONWARNINGS='ignore:Function `dev_command`' .venv/bin/dagster dev -w workspace.yaml --host 127.0.0.1
+		.venv/bin/dg dev -w workspace.yaml --host 127.0.0.1
+
+$(LANDMARK_HOME)/dagster/dagster.yaml:
+	mkdir -p $(@D)
+	cp landmark_dag/orchestration/dagster.yaml $@
 
 test: lint
 	$(if $(BROWSER),,@echo "No Chromium on this machine: the tests of pages in a browser are NOT run; install chromium to run them.")

@@ -16,7 +16,8 @@ import polars as pl
 
 from landmark_dag.errors import InputError
 from landmark_dag.orchestration.code_version import check_same_code_version
-from landmark_dag.orchestration.partitions import SHARDS, last_shard_tag
+from landmark_dag.orchestration.jobs import last_shard_tag
+from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.orchestration.retries import retry_wait
 from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.storage.files import alone

@@ -113,7 +113,7 @@ def run(folder: Path, per_shard: int) -> None:
         keep_rule=KeepRule(min_inliers=10, min_verified=1),
     )
     profiles.PROFILES = {**profiles.PROFILES, "demo": profile}  # type: ignore[misc]
-    from landmark_dag.cli.progress import ProgressBar
+    from landmark_dag.cli.output import ProgressBar
     from landmark_dag.orchestration.in_process import prepare_home, run_pipeline
 
     prepare_home(folder / "home", settings.HomeSettings(str(folder / "photos"), "demo"))

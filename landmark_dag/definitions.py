@@ -1,34 +1,28 @@
-"""Everything Dagster loads, wired once: assets, jobs, schedule, sensors, and the resources of this home."""
+"""Everything that Dagster loads: assets, checks, jobs, schedule, sensors, and the resources of this home."""
 
 import os
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 
 import dagster as dg
 
-import assets.checks
-import assets.cleaning
-import assets.evaluation
-import assets.photos
-import assets.retrieval
-import assets.training
+import assets
 import assets.tuning
-from landmark_dag.orchestration.automation import (
-    JOBS,
-    declarative_reindex,
-    following_split,
-    new_shards,
-    reindexing,
-    with_policies,
-)
 from landmark_dag.orchestration.executors import step_executor
+from landmark_dag.orchestration.jobs import JOBS
 from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.orchestration.policies import declarative_reindex, with_policies
+from landmark_dag.orchestration.reindexing import following_split, reindexing
+from landmark_dag.orchestration.shards import new_shards
 from landmark_dag.settings.home import active_profile, home_folder, read_home_settings
 from landmark_dag.storage.secrets import without_secrets
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
 from resources.store import home_store
+
+_ASSETS = dg.load_assets_from_package_module(assets)
+_CHECKS = dg.load_asset_checks_from_package_module(assets)
+"""Those of every module of the package `assets`, so that a new module needs no line here."""
 
 
 @dg.definitions
@@ -37,10 +31,9 @@ def defs() -> dg.Definitions:
     home = home_folder()
     settings = read_home_settings(home)
     schedules, sensors = reindexing(settings.reindex)
-    stages = [assets.photos, assets.cleaning, assets.training, assets.tuning, assets.retrieval, assets.evaluation]
     return dg.Definitions(
-        assets=with_policies(_catalogued(stages), settings.reindex),
-        asset_checks=dg.load_asset_checks_from_modules([*stages, assets.checks]),
+        assets=with_policies(_catalogued_assets(), settings.reindex),
+        asset_checks=_CHECKS,
         jobs=[*JOBS, assets.tuning.tuning_trials],
         schedules=schedules,
         sensors=[new_shards, following_split, declarative_reindex, *sensors],
@@ -58,18 +51,17 @@ def defs() -> dg.Definitions:
     )
 
 
-def _catalogued(stages: Sequence[ModuleType]) -> Sequence[dg.AssetsDefinition]:
-    """Return the assets of `stages` with a link to their source and the tags that the catalogue selects them by."""
-    loaded = dg.load_assets_from_modules(stages)
-    tagged = [_tagged(asset) for asset in loaded if isinstance(asset, dg.AssetsDefinition)]
-    with warnings.catch_warnings():  # Dagster warns that links to source are beta; without them only the links go
+def _catalogued_assets() -> Sequence[dg.AssetsDefinition]:
+    """Return all assets with a link to their source and the tags that the catalogue selects them by."""
+    tagged = [_tagged(asset) for asset in _ASSETS if isinstance(asset, dg.AssetsDefinition)]
+    with warnings.catch_warnings():  # Dagster warns that links to source are beta
         warnings.simplefilter("ignore", dg.BetaWarning)
         linked = dg.with_source_code_references(tagged)
     return [asset for asset in linked if isinstance(asset, dg.AssetsDefinition)]
 
 
 def _tagged(asset: dg.AssetsDefinition) -> dg.AssetsDefinition:
-    """Return `asset` with its split, where it has the shards of one, and what it computes on, as tags."""
+    """Return `asset` with two tags: the split whose shards it has, if any, and what it computes on."""
     splits = {shards.name: split for split, shards in SHARDS.items()}
     split = splits.get(getattr(asset.partitions_def, "name", None))
     tags = {"runs_on": "accelerator" if asset.op.pool == "gpu" else "processor"} | ({"split": split} if split else {})

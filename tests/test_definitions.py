@@ -13,7 +13,9 @@ import yaml
 from landmark_dag.definitions import defs
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("torch", "torchvision", "timm", "faiss", "cv2", "numba", "scipy", "matplotlib")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
+HEAVY = PROJECT["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"]
+"""Packages that take long to import; ruff bans them from the top of modules that Dagster loads."""
 
 GRAPH = {
     "train/photos": ("photos", []),
@@ -75,6 +77,13 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
     code = f"import sys, landmark_dag.definitions; print([m for m in {HEAVY} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
+
+
+def test_every_file_under_assets_is_loaded() -> None:
+    """Only a folder with an __init__.py is a package whose modules are loaded."""
+    files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "assets").rglob("*.py")}
+    modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
+    assert modules - set(sys.modules) == set()
 
 
 def test_the_graph_is_the_designs(specs: dict[str, dg.AssetSpec]) -> None:
@@ -148,7 +157,7 @@ def test_work_on_the_accelerator_takes_a_slot_of_the_gpu_pool() -> None:
 
 
 def test_both_load_targets_name_the_same_module_and_location() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+    project = PROJECT["dg"]["project"]
     workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
     assert workspace["module_name"] == project["code_location_target_module"]
     assert workspace["location_name"] == project["code_location_name"]

@@ -1,4 +1,4 @@
-"""Where steps run: in the run's own process, as Ray jobs or as Kubernetes jobs; the environment says which."""
+"""Where steps run: in the run's own process, as Ray jobs or as Kubernetes jobs. LANDMARK_EXECUTOR chooses."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from landmark_dag.errors import InputError
-from landmark_dag.orchestration.code_version import CODE_VARIABLE, code_version_here
+from landmark_dag.orchestration.code_version import CODE_VARIABLE, installed_code_version
 
 EXECUTOR_VARIABLE = "LANDMARK_EXECUTOR"
 SHARDS_VARIABLE = "LANDMARK_SHARDS_PER_RUN"
-"""Environment variables: local, ray or k8s; and how many shards one run of a backfill takes on a cluster."""
+"""Environment variables: the executor (local, ray or k8s), and the shards of one run of a backfill on a cluster."""
 
 _PASSED_ON = ("DAGSTER_HOME", "LANDMARK_HOME", "LANDMARK_STORE", "LANDMARK_PHOTOS", "LANDMARK_DEVICE")
-"""What a step on another machine is told of this process's environment; credentials are each machine's own."""
+"""Environment variables that Ray steps receive from this process; every machine has its own credentials."""
 
 
 def step_executor() -> dg.ExecutorDefinition:
-    """Return the executor that LANDMARK_EXECUTOR names, by default the run's own process.
+    """Return the executor that LANDMARK_EXECUTOR names, by default the one in the run's own process.
 
-    Raises InputError for a name that is none, and where what a cluster needs is not installed.
+    Raises InputError for an unknown name, and if the package that a cluster needs is not installed.
     """
     name = _chosen()
     try:
@@ -31,9 +31,10 @@ def step_executor() -> dg.ExecutorDefinition:
 
 
 def backfill_policy() -> dg.BackfillPolicy:
-    """Return how many shards one run takes: all on this machine, LANDMARK_SHARDS_PER_RUN (1) on a cluster.
+    """Return how a backfill splits into runs: one on this machine, one for LANDMARK_SHARDS_PER_RUN shards on a cluster.
 
-    The shards of one run are one step; several runs are what spreads a backfill over machines.
+    The shards of one run are one step, so a backfill spreads over machines only as several runs; by default one for
+    each shard. Raises InputError if LANDMARK_SHARDS_PER_RUN is not a whole number from 1.
     """
     if _chosen() == "local":
         return dg.BackfillPolicy.single_run()
@@ -51,24 +52,25 @@ def _chosen() -> str:
 
 
 def _local() -> dg.ExecutorDefinition:
-    # A run's steps follow one another, so that processes of their own would only cost 3 s of imports each.
+    # A run's steps run one after another, so a process for each would only add 3 s of imports.
     return dg.in_process_executor
 
 
 def _ray() -> dg.ExecutorDefinition:
-    """Ray jobs of one CPU each, wherever one is free; a step's op tags ask for GPUs. RAY_ADDRESS names the cluster."""
+    """Each step is a Ray job with one CPU; op tags request GPUs. RAY_ADDRESS names the cluster."""
     from dagster_ray import ray_executor
 
-    told = {name: value for name in _PASSED_ON if (value := os.environ.get(name))}
-    variables = [f"{name}={value}" for name, value in (told | {CODE_VARIABLE: code_version_here()}).items()]
+    passed = {name: value for name in _PASSED_ON if (value := os.environ.get(name))}
+    passed[CODE_VARIABLE] = installed_code_version()
+    variables = [f"{name}={value}" for name, value in passed.items()]
     return ray_executor.configured({"ray": {"num_cpus": 1, "env_vars": variables}})
 
 
 def _k8s() -> dg.ExecutorDefinition:
-    """A pod for each step, like the run's own; a step's op tags ask for GPUs. Its environment is the deployment's."""
+    """Each step is a pod with the run's image and environment; op tags request GPUs."""
     from dagster_k8s import k8s_job_executor
 
-    return k8s_job_executor.configured({"env_vars": [f"{CODE_VARIABLE}={code_version_here()}"]})
+    return k8s_job_executor.configured({"env_vars": [f"{CODE_VARIABLE}={installed_code_version()}"]})
 
 
 _EXECUTORS: Mapping[str, Callable[[], dg.ExecutorDefinition]] = {"local": _local, "ray": _ray, "k8s": _k8s}

@@ -1,4 +1,4 @@
-"""The shards of each split, and the trials of tuning, as Dagster's dynamic partitions."""
+"""Dagster's dynamic partitions: the shards of each split, and the trials of tuning."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,7 @@ from landmark_dag.photos.source import SPLITS
 SHARDS: Mapping[str, dg.DynamicPartitionsDefinition] = {
     split: dg.DynamicPartitionsDefinition(name=f"{split}_shards") for split in SPLITS
 }
-"""Partitions definition of each split; the sensor and the command line add the shards a source lists."""
+"""Partitions definition of each split; the sensor `new_shards` and the command line add the shards of the source."""
 
 TRIALS = dg.DynamicPartitionsDefinition(name="trials")
-"""Partitions definition of the trials of other settings; the job tuning_trials adds them."""
-
-
-def last_shard_tag(split: str) -> str:
-    """Return the tag of runs that names the last shard of `split` that they take."""
-    return f"landmark/last_{split}_shard"
+"""Partitions definition of the trials of tuning; the job `tuning_trials` adds them."""

@@ -1,14 +1,15 @@
-"""Which failures are worth another try, and after how long: memory that ran out, and storage that did not answer."""
+"""Which failures a step retries, and after how long: out of memory, and storage that does not answer."""
 
 import errno
 import sys
-from collections.abc import Iterator
+
+from landmark_dag.errors import causes
 
 MOST_RETRIES = 3
-"""Times that a step is tried again before its failure stands."""
+"""Retries of a step before it fails."""
 
 _FIRST_WAIT = 2
-"""Seconds before the first retry; every further one waits twice as long."""
+"""Seconds before the first retry; the wait doubles with every further one."""
 
 _TRANSIENT = {
     errno.EAGAIN,
@@ -25,35 +26,27 @@ _TRANSIENT = {
     errno.ESTALE,
     errno.ETIMEDOUT,
 }
-"""What a disk, a network drive or a server may answer now and not a moment later; a full disk is not among them."""
+"""Errors of disks, network drives and servers that may be gone a moment later. A full disk is not one of them."""
 
 
 def retry_wait(error: BaseException, retries: int) -> int | None:
-    """Return the seconds to wait before another try after `error`, or None where trying again would not help.
+    """Return the seconds to wait before the next try after `error`, or None if a retry would not help.
 
-    `retries` is how many there were already. Only memory that ran out and storage that did not answer are worth one,
-    be it the error itself or what it was raised from.
+    `retries` counts the retries so far. A step retries only when it ran out of memory or storage did not answer: the
+    error itself, or one that it was explicitly raised from.
     """
-    worth = any(is_out_of_memory(cause) or is_transient(cause) for cause in _causes(error))
-    return _FIRST_WAIT << retries if worth and retries < MOST_RETRIES else None
+    retry = any(is_out_of_memory(cause) or is_transient(cause) for cause in causes(error))
+    return _FIRST_WAIT << retries if retry and retries < MOST_RETRIES else None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or the accelerator's."""
-    torch = sys.modules.get("torch")  # an error of torch's kind cannot come before torch was imported
+    """Return whether the machine or the accelerator ran out of memory."""
+    torch = sys.modules.get("torch")  # without torch loaded, no error is torch's
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 
 
 def is_transient(error: BaseException) -> bool:
-    """Whether storage or a network did not answer, and may answer a moment later."""
+    """Return whether storage or a network did not answer but may answer a moment later."""
     return isinstance(error, TimeoutError | ConnectionError) or (
         isinstance(error, OSError) and error.errno in _TRANSIENT
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, then what each was raised from."""
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__

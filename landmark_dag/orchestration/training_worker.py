@@ -1,9 +1,9 @@
-"""A process that trains, alone or one of several by torchrun.
+"""A process that trains, alone or as one of several that torchrun starts.
 
-Usage: `python -m landmark_dag.orchestration.training_worker JOB`.
+Usage: `python -m landmark_dag.orchestration.training_worker FOLDER`, the folder of a training job.
 
-Started by Dagster it reports through Dagster Pipes; by hand it prints epochs on stderr and the result on stdout.
-Bad input ends it with status 2, one sentence on stderr and in the job's folder.
+If Dagster started it, it reports through Dagster Pipes; otherwise it prints each epoch on stderr and the result on
+stdout. Bad input ends it with status 2 and one sentence, on stderr and in the job's folder.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dagster_pipes import PipesContext
 
 _STARTED_BY_DAGSTER = "DAGSTER_PIPES_CONTEXT"
-"""Environment variable that Dagster Pipes sets."""
+"""Environment variable that Dagster Pipes sets for the processes that it starts."""
 
 
 def main() -> None:
@@ -53,18 +53,18 @@ def main() -> None:
 
 
 def _train(folder: Path, pipes: "PipesContext | None") -> dict[str, object]:
-    """Train as one of the processes that the environment tells of; return fingerprint and history."""
+    """Train with the other processes that torchrun started, if any; return the model's fingerprint and history."""
     job = read_job_spec(folder)
     with joined(job.device) as (ranks, device):
 
-        def told(row: dict[str, float]) -> None:
+        def report(row: dict[str, float]) -> None:
             text = ", ".join(f"{name} {value:.4g}" for name, value in row.items())
             if pipes:
                 pipes.log.info(text)
             elif ranks.rank == 0:
                 print(text, file=sys.stderr)
 
-        fingerprint, history = train(job, device, ranks, told)
+        fingerprint, history = train(job, device, ranks, report)
     return {"fingerprint": fingerprint, "history": history}
 
 
@@ -78,9 +78,9 @@ def _sentence(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _pipes() -> "Iterator[PipesContext | None]":
-    """Give the connection to Dagster to the first process of the host where Dagster started the training.
+    """Yield the connection to Dagster in the first process of the host where Dagster started the training, else None.
 
-    Only there is the package of Dagster Pipes needed.
+    Only that process needs the package dagster_pipes.
     """
     if _STARTED_BY_DAGSTER in os.environ and int(os.environ.get("LOCAL_RANK", 0)) == 0:
         from dagster_pipes import open_dagster_pipes
@@ -92,7 +92,7 @@ def _pipes() -> "Iterator[PipesContext | None]":
 
 
 def _end_with_parent() -> None:
-    """End this process soon after the one that had the training started, so that none trains on unseen."""
+    """End this process soon after the process that started the training ends, so that no training is left behind."""
     parent = int(os.environ.get(PARENT_VARIABLE, 0))
 
     def watch() -> None:

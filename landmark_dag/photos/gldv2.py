@@ -33,9 +33,11 @@ class Gldv2Source(PhotoSource):
     cache: Path
 
     def check(self) -> None:
-        """Raise InputError unless the settings name shards that there are."""
+        """Raise InputError unless the settings name shards that exist, at least one of every split."""
         for split in SPLITS:
-            self.shards(split)
+            if not self.shards(split):
+                first = next(iter(self._tars_of(split)))
+                raise InputError(f"The shards to use name none of the split {split}; add one, such as {split}/{first}.")
 
     def shards(self, split: str) -> list[str]:
         """Return the split's shards that settings.shards names, or all of them when it names none."""

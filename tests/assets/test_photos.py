@@ -11,7 +11,7 @@ from PIL import Image
 
 from assets.cleaning import cleaned_dataset
 from assets.photos import index_photos, index_readable, train_labels, train_photos
-from landmark_dag.orchestration.automation import new_shards
+from landmark_dag.orchestration.shards import new_shards
 from landmark_dag.photos.manifest import locations_of
 from landmark_dag.photos.reading import read_photo
 from landmark_dag.storage.tables import CLEANED_DATASET, LABELS, MANIFEST, UNREADABLE

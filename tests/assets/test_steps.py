@@ -22,7 +22,7 @@ from assets.steps import (
     same,
 )
 from landmark_dag.errors import InputError
-from landmark_dag.orchestration.code_version import code_version_here
+from landmark_dag.orchestration.code_version import installed_code_version
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.retrieval import EmbeddingSettings
@@ -347,6 +347,6 @@ def test_a_step_launched_by_other_code_fails_naming_both_and_the_run_is_resumed_
     with pytest.raises(Exception, match=r"launched by code 0.0.9 \(abcdef\), and the machine .* runs .*; install"):
         world.run(instance)
     assert world.computed == []
-    monkeypatch.setenv("LANDMARK_CODE", code_version_here())
+    monkeypatch.setenv("LANDMARK_CODE", installed_code_version())
     world.run(instance)
     assert world.computed == ["doubled 0000", "doubled 0001", "total"]

@@ -36,7 +36,7 @@ def new_home(folder: Path) -> Path:
 def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
     folder = tmp_path_factory.mktemp("dagster_dev")
     server = Webserver(f"http://127.0.0.1:{free_port()}", folder / "dagster.log")
-    command = [str(Path(sys.executable).with_name("dagster")), "dev", "-w", "workspace.yaml"]
+    command = [str(Path(sys.executable).with_name("dg")), "dev", "-w", "workspace.yaml"]
     command += ["--host", "127.0.0.1", "--port", server.url.rsplit(":")[-1]]
     with running(command, home_environment(new_home(folder)), server.log):
         wait_until(server.answers, "dagster dev to serve its code location")

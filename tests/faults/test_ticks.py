@@ -11,9 +11,9 @@ import yaml
 from sqlalchemy.exc import IntegrityError
 
 from landmark_dag import definitions
-from landmark_dag.orchestration import automation
 from landmark_dag.orchestration import in_process as pipeline
-from landmark_dag.orchestration.automation import new_shards, register_shards
+from landmark_dag.orchestration.reindexing import reindexing
+from landmark_dag.orchestration.shards import new_shards, register_shards
 from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
 from tests.photos.samples import write_photo
@@ -52,7 +52,7 @@ def files(folder: Path) -> dict[str, int]:
 def test_hours_of_ticks_on_unchanged_photos_leave_no_file_thread_handle_or_run(
     photos: PhotoSourceResource, instance: dg.DagsterInstance, tmp_path: Path, ticks: int
 ) -> None:
-    (nightly,), (on_arrival,) = automation.reindexing(ReindexSettings())
+    (nightly,), (on_arrival,) = reindexing(ReindexSettings())
     register_shards(instance, photos.source())
     repository = definitions.defs().get_repository_def()
     cursor = None
@@ -82,7 +82,7 @@ def test_hours_of_ticks_on_unchanged_photos_leave_no_file_thread_handle_or_run(
 def test_a_new_photo_after_hours_of_ticks_is_one_request(
     photos: PhotoSourceResource, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    _, (on_arrival,) = automation.reindexing(ReindexSettings())
+    _, (on_arrival,) = reindexing(ReindexSettings())
     requests, cursor = [], None
     for number in range(20):
         if number == 10:

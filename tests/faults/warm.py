@@ -192,7 +192,8 @@ def _make_backwards() -> None:
     import dagster as dg
 
     from landmark_dag import definitions
-    from landmark_dag.orchestration.automation import register_shards, whole_split
+    from landmark_dag.orchestration.jobs import whole_split_request
+    from landmark_dag.orchestration.shards import register_shards
 
     location = definitions.defs()
     with dg.DagsterInstance.get() as instance:
@@ -202,7 +203,7 @@ def _make_backwards() -> None:
             shards = [None] if split == "train" else reversed(listed[split])
             for shard in shards:
                 ends = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
-                tags = whole_split(instance, split).tags | (dict.fromkeys(ends, shard) if shard else {})
+                tags = whole_split_request(instance, split).tags | (dict.fromkeys(ends, shard) if shard else {})
                 assert job.execute_in_process(instance=instance, tags=tags).success
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from landmark_dag.definitions import defs
 from landmark_dag.errors import InputError
-from landmark_dag.orchestration.code_version import check_same_code_version, code_version_here
+from landmark_dag.orchestration.code_version import check_same_code_version, installed_code_version
 from landmark_dag.orchestration.executors import backfill_policy, step_executor
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def test_a_ray_step_is_told_where_things_lie_and_no_credentials(monkeypatch: pyt
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret")
     config = step_executor().apply_config_mapping({"config": {}}).value["config"]
     assert "LANDMARK_STORE=s3://bucket/home" in config["ray"]["env_vars"]
-    assert f"LANDMARK_CODE={code_version_here()}" in config["ray"]["env_vars"]
+    assert f"LANDMARK_CODE={installed_code_version()}" in config["ray"]["env_vars"]
     assert "num_gpus" not in config["ray"] or config["ray"]["num_gpus"] is None
     assert "a-secret" not in json.dumps(config)
 
@@ -82,7 +82,7 @@ def test_work_on_the_accelerator_alone_asks_ray_for_a_gpu() -> None:
 
 def test_a_step_that_runs_the_code_of_its_launcher_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     check_same_code_version()
-    monkeypatch.setenv("LANDMARK_CODE", code_version_here())
+    monkeypatch.setenv("LANDMARK_CODE", installed_code_version())
     check_same_code_version()
 
 
@@ -91,7 +91,7 @@ def test_a_step_that_runs_other_code_names_both(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(InputError) as refused:
         check_same_code_version()
     assert "launched by code 0.0.9 (abcdef)" in str(refused.value)
-    assert f"runs {code_version_here()} in {ROOT}; install the same release" in str(refused.value)
+    assert f"runs {installed_code_version()} in {ROOT}; install the same release" in str(refused.value)
 
 
 def test_one_changed_line_is_other_code(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_one_changed_line_is_other_code(tmp_path: Path) -> None:
         command = [
             sys.executable,
             "-c",
-            "from landmark_dag.orchestration.code_version import *; print(code_version_here())",
+            "from landmark_dag.orchestration.code_version import *; print(installed_code_version())",
         ]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 

@@ -1,4 +1,4 @@
-"""Automation: what registers shards, what starts runs, and what each asset waits for."""
+"""What starts the runs of re-indexing, and what follows a run."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -10,13 +10,7 @@ from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 
 from landmark_dag.definitions import defs
 from landmark_dag.errors import InputError
-from landmark_dag.orchestration.automation import (
-    declarative_reindex,
-    following_split,
-    reindexing,
-    whole_split,
-    with_policies,
-)
+from landmark_dag.orchestration.reindexing import following_split, reindexing
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
@@ -123,84 +117,15 @@ def test_a_cron_line_that_is_none_is_named() -> None:
         reindexing(ReindexSettings(cron="every night"))
 
 
-def test_the_rankings_alone_have_a_freshness_policy_and_only_index_and_query_assets_a_condition() -> None:
-    graph = defs().resolve_asset_graph()
-    nodes = {key.to_user_string(): graph.get(key) for key in graph.materializable_asset_keys}
-    assert {name for name, node in nodes.items() if node.freshness_policy} == {"sorted_ranking", "inserted_ranking"}
-    conditioned = {name for name, node in nodes.items() if node.automation_condition}
-    assert {"index/photos", "index/embeddings", "query/votes", "knn_graph", "gallery"} <= conditioned
-    assert not conditioned & {"train/photos", "cleaned_dataset", "trained_model", "reranking_comparison"}
-    assert declarative_reindex.default_status is dg.DefaultSensorStatus.STOPPED
-
-
-def tiny_graph() -> list[dg.AssetsDefinition]:
-    """Assets of the names that policies are given by, without work."""
-    from landmark_dag.orchestration.partitions import SHARDS
-
-    @dg.asset(key=["index", "photos"], partitions_def=SHARDS["index"])
-    def photos() -> None: ...
-
-    @dg.asset(key=["index", "embeddings"], deps=[photos], partitions_def=SHARDS["index"])
-    def embeddings() -> None: ...
-
-    @dg.asset(
-        deps=[dg.AssetDep(embeddings, partition_mapping=dg.AllPartitionMapping())], partitions_def=SHARDS["query"]
+@pytest.mark.parametrize("missing", ["index", "query"])
+def test_a_split_without_shards_starts_no_run_and_says_why(instance: dg.DagsterInstance, missing: str) -> None:
+    before = {"index": "train", "query": "index"}[missing]
+    job = defs().resolve_job_def(before)
+    context = dg.build_run_status_sensor_context(
+        sensor_name="following_split",
+        dagster_event=dg.DagsterEvent("PIPELINE_SUCCESS", before),
+        dagster_instance=instance,
+        dagster_run=instance.create_run_for_job(job, tags=job.run_tags),
     )
-    def knn_graph() -> None: ...
-
-    return with_policies([photos, embeddings, knn_graph], ReindexSettings())
-
-
-def requested(definitions: dg.Definitions, instance: dg.DagsterInstance, cursor: object) -> tuple[set[str], object]:
-    result = dg.evaluate_automation_conditions(definitions, instance, cursor=cursor)
-    names = {
-        f"{key.to_user_string()} {partition}"
-        for key in definitions.resolve_asset_graph().get_all_asset_keys()
-        for partition in result.get_requested_partitions(key)
-    }
-    return names, result.cursor
-
-
-def test_declared_conditions_carry_a_new_shard_through_the_graph_once(instance: dg.DagsterInstance) -> None:
-    graph = tiny_graph()
-    definitions = dg.Definitions(assets=graph)
-    for split, shards in {"index": ["0000"], "query": ["0000"]}.items():
-        instance.add_dynamic_partitions(f"{split}_shards", shards)
-        for asset in graph:
-            if asset.partitions_def.name == f"{split}_shards":
-                dg.materialize([*graph], instance=instance, partition_key="0000", selection=[asset])
-    _, cursor = requested(definitions, instance, None)
-    instance.add_dynamic_partitions("index_shards", ["0001"])
-    names, cursor = requested(definitions, instance, cursor)
-    assert names == {"index/photos 0001", "index/embeddings 0001"}
-    dg.materialize([*graph], instance=instance, partition_key="0001", selection=[graph[0], graph[1]])
-    names, cursor = requested(definitions, instance, cursor)
-    assert names == {"knn_graph 0000"}
-    dg.materialize([*graph], instance=instance, partition_key="0000", selection=[graph[2]])
-    assert requested(definitions, instance, cursor)[0] == set()
-
-
-def test_a_whole_split_is_one_run_over_its_registered_shards(instance: dg.DagsterInstance) -> None:
-    instance.add_dynamic_partitions("index_shards", ["0000", "0001", "0002"])
-    request = whole_split(instance, "index", run_key="once")
-    assert (request.job_name, request.run_key) == ("index", "once")
-    assert request.tags == {
-        "dagster/asset_partition_range_start": "0000",
-        "dagster/asset_partition_range_end": "0002",
-        "landmark/last_index_shard": "0002",
-    }
-
-
-def test_a_run_takes_of_the_splits_before_its_own_what_the_run_before_it_took(instance: dg.DagsterInstance) -> None:
-    for split in SPLITS:
-        instance.add_dynamic_partitions(f"{split}_shards", ["0000"])
-    before = whole_split(instance, "index").tags
-    for split in SPLITS:
-        instance.add_dynamic_partitions(f"{split}_shards", ["0001"])
-    tags = whole_split(instance, "query", before=before).tags
-    last = {name: value for name, value in tags.items() if name.startswith("landmark/last_")}
-    assert last == {
-        "landmark/last_train_shard": "0000",
-        "landmark/last_index_shard": "0000",
-        "landmark/last_query_shard": "0001",
-    }
+    skipped = following_split(context)
+    assert isinstance(skipped, dg.SkipReason) and f"There are no {missing} shards" in skipped.skip_message
