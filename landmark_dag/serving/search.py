@@ -16,9 +16,8 @@ from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
 from landmark_dag.retrieval.reranking.soft import TAKES_VOTES, method_votes, reranked
 from landmark_dag.retrieval.reranking.sort_insert import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.settings.home import read_home_settings, shared_location, store_folder
+from landmark_dag.settings.home import is_home, read_home_settings, shared_location, store_folder
 from landmark_dag.settings.profiles import Profile
-from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
 from landmark_dag.storage.tables import CLEANED_DATASET, MANIFEST, TRAIN_NEIGHBOURS, VOTES, Table, read_table
@@ -66,7 +65,7 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
         raise InputError(f"{error.__cause__ or error}; search with another photo.") from error
     cleaned = _table(home, store / "cleaned_dataset.parquet", CLEANED_DATASET)
     index_votes = _shards(home, "index/votes", VOTES)
-    count = max(profile.votes.k, TrainNeighbourSettings().count)
+    count = max(profile.votes.k, profile.train_neighbours.count)
     train_neighbours = voter_table(queries, train, cleaned, TrainNeighbourSettings(count))
     votes = votes_of(train_neighbours, profile.votes.k)
     knn = neighbour_table(queries, index, replace(profile.neighbours, search="exact"))
@@ -135,7 +134,7 @@ def _locations(photos: Sequence[Path]) -> list[PhotoLocation]:
 
 def _store(home: Path) -> Path:
     """Return the folder of the home's results; InputError where there is none."""
-    if not (home / "settings.json").is_file() and not shared_location(home):
+    if not is_home(home):
         raise InputError(f"{home} is not a home folder; name the --home of a `landmark-dag run` or `demo`.")
     return store_folder(home)
 
@@ -211,7 +210,7 @@ def _reranked(
     train_neighbours: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return the list after the home's way of re-ranking; see the asset inserted_ranking."""
-    method, soft = profile.insert.method, SoftSettings()
+    method, soft = profile.insert.method, profile.soft
     if method not in TAKES_VOTES:
         votes = method_votes(method, train_neighbours, soft)
         index_votes = method_votes(method, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS), soft)

@@ -17,6 +17,15 @@ class CandidateSettings(Settings, section="candidates"):
 
 
 @dataclass(frozen=True)
+class CleanedDatasetSettings(Settings, section="cleaned_dataset"):
+    """Where the cleaned dataset comes from."""
+
+    published: Annotated[bool, "take the dataset's published train_clean.csv in place of cleaning the labels here"] = (
+        False
+    )
+
+
+@dataclass(frozen=True)
 class KeepRule(Settings, section="keep_rule"):
     """Which train photos stay (paper, section 3.1: 30 inliers, 3 photos)."""
 

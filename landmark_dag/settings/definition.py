@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from landmark_dag.errors import InputError
@@ -24,6 +25,12 @@ class Only(Enum):
     """Marks a field, in its `Annotated`, that no version depends on."""
 
     SPEED = "changes speed and memory, never results"
+
+
+class Names(Enum):
+    """Marks a text, or a list of texts, in its `Annotated`."""
+
+    PATH = "the path of a file or folder; `hub` and URLs are none"
 
 
 @dataclass(frozen=True)
@@ -83,11 +90,17 @@ class Definition:
     unit: str = ""
     range: Range | None = None
     only_speed: bool = False
+    is_path: bool = False
 
     @property
     def element(self) -> Any:
         """The type of a list's entries; None for what is no list."""
         return typing.get_args(self.kind)[0] if typing.get_origin(self.kind) is tuple else None
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The texts that a Literal allows."""
+        return _choices(self.kind)
 
     @property
     def allowed(self) -> str:
@@ -99,9 +112,9 @@ class Definition:
 
     @property
     def help(self) -> str:
-        """The description with unit and range."""
-        unit, allowed = f", {self.unit}" if self.unit else "", f" ({self.allowed})" if self.range else ""
-        return f"{self.description}{unit}{allowed}"
+        """The description with unit, range and choices."""
+        unit, limited = f", {self.unit}" if self.unit else "", self.range or self.choices
+        return f"{self.description}{unit}{f'; {self.allowed}' if limited else ''}"
 
     def checked(self, value: Any, key: str) -> Any:
         """Return `value` as it is kept: a whole number given for a number as float, a list as tuple.
@@ -124,12 +137,25 @@ class Definition:
     def parsed(self, text: str) -> Any:
         """Return the value that `text` of a command line means; the text itself where it means none.
 
-        A list is written `a,b` or `[a, b]`, a table as in TOML: `{a = "b"}`.
+        A list is written `a,b` or `[a, b]`, a table as in TOML: `{a = "b"}`. Relative paths become absolute.
         """
         if self.element is None:
-            return _parsed(self.kind, text)
+            return self._parsed(self.kind, text)
         entries = (entry.strip().strip("\"'") for entry in text.strip().strip("[]").split(","))
-        return tuple(_parsed(self.element, entry) for entry in entries if entry)
+        return tuple(self._parsed(self.element, entry) for entry in entries if entry)
+
+    def _parsed(self, kind: Any, text: str) -> Any:
+        try:
+            if kind in (int, float):
+                return kind(text)
+            if typing.get_origin(kind) is dict:
+                return tomllib.loads(f"table = {text}")["table"]
+        except ValueError:  # as tomllib's error is
+            return text
+        if kind is bool:
+            return {"true": True, "false": False}.get(text, text)
+        is_file = self.is_path and text not in ("", "hub") and "://" not in text
+        return str(Path(text).absolute()) if is_file else text
 
     def _accepted(self, kind: Any, value: Any) -> Any:
         """Return `value` as one of `kind`; raises TypeError or OverflowError if it is none."""
@@ -216,19 +242,9 @@ def _definition(field: Any, hint: Any) -> Definition:
         unit=next((mark.name for mark in marks if isinstance(mark, Unit)), ""),
         range=next((mark for mark in marks if isinstance(mark, Range)), None),
         only_speed=Only.SPEED in marks,
+        is_path=Names.PATH in marks,
     )
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()
-
-
-def _parsed(kind: Any, text: str) -> Any:
-    try:
-        if kind in (int, float):
-            return kind(text)
-        if typing.get_origin(kind) is dict:
-            return tomllib.loads(f"table = {text}")["table"]
-    except ValueError:  # as tomllib's error is
-        return text
-    return {"true": True, "false": False}.get(text, text) if kind is bool else text

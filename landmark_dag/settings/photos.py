@@ -22,12 +22,9 @@ class DownloadSettings(Settings, section="dataset.download"):
 
 
 @dataclass(frozen=True)
-class Gldv2Settings(Settings, section="dataset"):
-    """Where the Google Landmarks Dataset v2 (version 2.1) lies, and which part of it is used."""
+class DatasetSettings(Settings, section="dataset"):
+    """Which part of the Google Landmarks Dataset v2 (version 2.1) is used, and how it is fetched."""
 
-    base_url: Annotated[str, "root of the dataset: https://, file://, s3:// or another fsspec root"] = (
-        "https://s3.amazonaws.com/google-landmark"
-    )
     train_tars: Annotated[int, "TARs of the train split", AT_LEAST_1] = 500
     index_tars: Annotated[int, "TARs of the index split", AT_LEAST_1] = 100
     query_tars: Annotated[int, "TARs of the query split, which the dataset calls test", AT_LEAST_1] = 20
@@ -40,3 +37,12 @@ class Gldv2Settings(Settings, section="dataset"):
         "recorded md5 sums accepted instead of the published ones, by file: train/images_000.tar",
     ] = field(default_factory=dict)
     download: Annotated[DownloadSettings, "how the files are fetched"] = DownloadSettings()
+
+
+@dataclass(frozen=True)
+class Gldv2Settings(DatasetSettings):
+    """The dataset's settings with its root, which is what `photos` names."""
+
+    base_url: Annotated[str, "root of the dataset: https://, file://, s3:// or another fsspec root"] = (
+        "https://s3.amazonaws.com/google-landmark"
+    )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from landmark_dag.errors import InputError
-from landmark_dag.settings.definition import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Only, Settings, Unit
+from landmark_dag.settings.definition import ABOVE_0, AT_LEAST_0, AT_LEAST_1, Names, Only, Settings, Unit
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class EmbeddingSettings(Settings, section="embedding"):
 class EnsembleSettings(Settings, section="ensemble"):
     """Further trained models whose embeddings follow the trained model's (paper, section 4.4: six models)."""
 
-    folders: Annotated[tuple[str, ...], "folders of further trained models"] = ()
+    folders: Annotated[tuple[str, ...], "folders of further trained models", Names.PATH] = ()
     weights: Annotated[
         tuple[float, ...], "weight of the trained model, then of each further one; empty: 1 each", ABOVE_0
     ] = ()

@@ -12,6 +12,7 @@ from landmark_dag.settings.definition import (
     SEED,
     SHARE,
     SHARE_BELOW_1,
+    Names,
     Only,
     Range,
     Settings,
@@ -42,7 +43,9 @@ class NetworkSettings(Settings, section="network"):
     """The network: a timm backbone, pooling, and a projection to the embedding."""
 
     backbone: Annotated[str, "name of a timm model"] = "resnet101"
-    weights: Annotated[str, "file of backbone weights (safetensors or pth), `hub` for timm's, or empty"] = ""
+    weights: Annotated[str, "file of backbone weights (safetensors or pth), `hub` for timm's, or empty", Names.PATH] = (
+        ""
+    )
     pooling: Annotated[
         Literal["gem", "mean", "max", "token"], "how positions become one vector; token is a transformer's class token"
     ] = "gem"

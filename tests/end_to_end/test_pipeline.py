@@ -115,7 +115,7 @@ def test_more_index_photos_make_a_new_shard_and_the_ranking_of_a_build_from_noth
     shutil.copytree(first.home, tmp_path / "home")
     for number, photo in enumerate(sorted((first.photos / "query").iterdir())[:3]):
         shutil.copy(photo, tmp_path / "photos" / "index" / f"new{number}.jpg")
-    settings = tmp_path / "home" / "settings.json"
+    settings = tmp_path / "home" / "settings.toml"
     settings.write_text(settings.read_text().replace(str(first.photos), str(tmp_path / "photos")))
     grown = run(tmp_path / "photos", tmp_path / "home")
     assert read_embeddings(grown.store / "index/embeddings/0001.arrow").image_ids == ["new0", "new1", "new2"]
@@ -161,7 +161,7 @@ def test_bad_photos_end_in_one_sentence_and_leave_what_is_stored(first: Run, tmp
     shutil.copytree(first.photos, photos)
     (photos / "index" / "sub").mkdir()
     shutil.copytree(first.home, home)
-    settings = home / "settings.json"
+    settings = home / "settings.toml"
     settings.write_text(settings.read_text().replace(str(first.photos), str(photos)))
     before = contents(home / "store")
     make(photos)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from landmark_dag.demo.rendering import render_photos
-from landmark_dag.settings import home as settings
+from landmark_dag.settings import profiles
 from landmark_dag.settings.cleaning import KeepRule
 from landmark_dag.settings.demo import RenderingSettings
 from landmark_dag.settings.home import HomeSettings
@@ -23,7 +23,7 @@ def tiny_profile(photos_per_shard: int = 8, batch_size: int = 4) -> Profile:
 
     `batch_size` is that of embedding.
     """
-    demo = settings.PROFILES["demo"]
+    demo = profiles.PROFILES["demo"]
     embedding = EmbeddingSettings(square_size=64, long_side=96, smallest_side=32, batch_size=batch_size, scales=(1.0,))
     return replace(
         demo,
@@ -42,7 +42,7 @@ def tiny_profile(photos_per_shard: int = 8, batch_size: int = 4) -> Profile:
 
 def admit_tiny_profile(**changes: int) -> None:
     """Let homes of this process have the profile `tiny`; `changes` are arguments of `tiny_profile`."""
-    settings.PROFILES = {**settings.PROFILES, PROFILE: tiny_profile(**changes)}  # type: ignore[misc]
+    profiles.PROFILES = {**profiles.PROFILES, PROFILE: tiny_profile(**changes)}  # type: ignore[misc]
 
 
 def home_settings(photos: Path, store: str = "") -> HomeSettings:
@@ -75,7 +75,7 @@ def digests(store: Path) -> dict[str, str]:
     for path in sorted(store.rglob("*")):
         name = path.relative_to(store)
         under_way = path.suffix == ".checkpoint" or path.parent.suffix == ".job"
-        beside = name.parts[0] in ("settings.json", "shards", ".shared")
+        beside = name.parts[0] in ("settings.toml", "shards", ".shared")
         if not path.is_file() or path.name.startswith(".") or path.suffix == ".tmp" or under_way or beside:
             continue
         data = path.read_bytes()

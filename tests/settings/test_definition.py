@@ -27,6 +27,7 @@ from landmark_dag.settings.definition import (
 from landmark_dag.settings.evaluation import BootstrapSettings
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
 from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
+from landmark_dag.settings.profiles import Profile
 from landmark_dag.settings.reindex import ReindexSettings
 from landmark_dag.settings.reranking import InsertSettings, ReciprocalSettings, SoftSettings
 from landmark_dag.settings.retrieval import (
@@ -119,7 +120,7 @@ def test_a_whole_number_is_a_number_and_a_list_is_kept_as_a_tuple() -> None:
 def test_a_definition_has_all_that_its_annotation_says() -> None:
     size = definitions(Part)["size"]
     assert (size.kind, size.default, size.description, size.unit) == (int, 1, "how large", "pixels")
-    assert size.help == "how large, pixels (a whole number of 1 or more)"
+    assert size.help == "how large, pixels; a whole number of 1 or more"
 
 
 def test_hashed_fields_leave_out_what_changes_only_speed() -> None:
@@ -196,12 +197,19 @@ def test_text_of_a_command_line_is_read_by_the_type_of_its_setting(name: str, te
         (Gldv2Settings, {"train_tars_per_shard": 0}, "dataset.train_tars_per_shard is 0"),
         (DownloadSettings, {"timeout_seconds": 0}, "dataset.download.timeout_seconds is 0"),
         (ReindexSettings, {"timezone": "Provence"}, "no time zone 'Provence'; write one such as Europe/Paris"),
+        (ReindexSettings, {"cron": "every night"}, "'every night' is no cron line; write one such as '0 3 * * *'"),
+        (ReindexSettings, {"cron": "0 24 * * *"}, "'0 24 * * *' is no cron line"),
     ],
 )
 def test_a_value_that_cannot_work_is_refused_by_name(kind: type[Settings], values: dict[str, Any], named: str) -> None:
     with pytest.raises(InputError) as refused:
         kind(**values)
     assert named in str(refused.value)
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * *", "*/15 0-6,22 1,15 jan-MAR 7", "30 4 * * mon"])
+def test_a_cron_line_is_allowed(cron: str) -> None:
+    assert ReindexSettings(cron=cron).cron == cron
 
 
 @pytest.mark.parametrize(
@@ -236,7 +244,7 @@ def test_every_number_of_every_class_is_refused_outside_its_range_and_may_be_at_
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
 def test_every_setting_is_described_and_its_default_is_allowed(kind: type[Settings]) -> None:
     kind()
-    assert kind.section
+    assert kind.section or kind is Profile
     for name, definition in definitions(kind).items():
         nested = isinstance(definition.default, Settings)
         assert definition.description or nested, name
