@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dagster as dg
 import polars as pl
 
-from assets.configs import DataCheckConfig
+from assets.configs import PROFILE, DataCheckConfig
 from assets.evaluation import retrieval_metrics
 from assets.metadata import last_metadata
 from assets.retrieval import inserted_ranking, knn_graph, sorted_ranking
@@ -21,7 +21,6 @@ from landmark_dag.evaluation.data_checks import (
     vote_problems,
 )
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.settings.home import active_profile
 from landmark_dag.storage.hashing import digest
 from landmark_dag.storage.schemas import (
     CLEANED_DATASET,
@@ -178,7 +177,7 @@ def _graph(context: dg.AssetCheckExecutionContext, store: Store) -> ShardProblem
     index_ids = _ids(context, store, "index/embeddings", "index")
 
     def of_shard(shard: str) -> list[str]:
-        neighbours = int(_reported(context, "knn_graph", shard, "neighbours", active_profile().neighbours.neighbours))
+        neighbours = int(_reported(context, "knn_graph", shard, "neighbours", PROFILE.neighbours.neighbours))
         query_ids = store.read("query/photos", MANIFEST, shard)["image_id"]
         return graph_problems(store.read("knn_graph", NEIGHBOURS, shard), query_ids, index_ids, neighbours)
 
@@ -229,7 +228,7 @@ def _ranking(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
                 store.read(name, RANKING, shard),
                 store.read("query/photos", MANIFEST, shard)["image_id"],
                 index_ids,
-                int(_reported(context, name, shard, "limit", active_profile().neighbours.neighbours)),
+                int(_reported(context, name, shard, "limit", PROFILE.neighbours.neighbours)),
                 _reported(context, name, shard, "method", "insert") == "insert",
             )
 

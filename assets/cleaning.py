@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.configs import (
+    PROFILE,
     BootstrapConfig,
     CandidateConfig,
     CleanedDatasetConfig,
@@ -17,7 +18,6 @@ from assets.metadata import Metadata, picture_metadata, table_metadata
 from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
-from landmark_dag.settings.home import active_profile
 from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import (
@@ -42,7 +42,7 @@ _SHARDED: dict[str, Any] = {
     "backfill_policy": backfill_policy(),
 }
 
-_DEEP: Mapping[str, Any] = GPU if active_profile().local_features.kind == "deep" else {}
+_DEEP: Mapping[str, Any] = GPU if PROFILE.local_features.kind == "deep" else {}
 """What a step asks for that needs the accelerator only for deep local features."""
 
 _DESCRIPTOR_WHITENING = [every("train/photos", "train")]

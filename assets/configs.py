@@ -1,154 +1,148 @@
-"""Settings dataclasses at Dagster's edge: the same fields, defaults and descriptions in the Launchpad."""
+"""Settings dataclasses at Dagster's edge: the same fields, defaults, ranges and descriptions in the Launchpad."""
 
-import dataclasses
-import typing
+import functools
 from typing import Annotated, Any
 
 import dagster as dg
 import pydantic
 
-from landmark_dag.settings.evaluation import BootstrapSettings, ComparisonSettings
-from landmark_dag.settings.home import active_profile, home_folder, read_home_settings
-from landmark_dag.settings.reranking import (
-    DiffusionSettings,
-    ExpansionSettings,
-    ReciprocalSettings,
-    SoftSettings,
-    TraversalSettings,
-)
-from landmark_dag.settings.retrieval import EnsembleSettings, TrainNeighbourSettings
-from landmark_dag.settings.training import DistributedSettings, TuningSettings
+from landmark_dag.settings.definition import Definition, Range, Settings, definitions
+from landmark_dag.settings.evaluation import ComparisonSettings
+from landmark_dag.settings.home import active_profile
 
 
-def config_of(defaults: Any) -> Any:
+def config_of(defaults: Settings, section: str = "") -> Any:
     """Return a `dg.Config` class with the fields of the settings dataclass instance `defaults`.
 
-    Its values are the fields' defaults, the text in `Annotated[type, text]` is the field's description, and
-    `settings()` gives the dataclass back. Dagster knows no tuples: they become lists on the way in.
+    Its values are the fields' defaults. Descriptions and ranges are those of the fields' definitions; a value that
+    they do not allow is refused with their sentence, which names `section` (default: the class's). `settings()` gives
+    the dataclass back. Dagster knows no tuples: they are lists here.
     """
     kind = type(defaults)
-    hints = typing.get_type_hints(kind, include_extras=True)
-    fields: dict[str, Any] = {}
-    for field in dataclasses.fields(kind):
-        annotation, description = hints[field.name], None
-        if typing.get_origin(annotation) is Annotated:
-            annotation, description = typing.get_args(annotation)[:2]
-        default = getattr(defaults, field.name)
-        if typing.get_origin(annotation) is tuple:
-            annotation, default = list[typing.get_args(annotation)[0]], list(default)
-        fields[field.name] = (annotation, pydantic.Field(default=default, description=description))
+    fields: dict[str, Any] = {
+        name: _field(definition, getattr(defaults, name), f"{section or kind.section}.{name}")
+        for name, definition in definitions(kind).items()
+    }
 
-    def settings(self: dg.Config) -> Any:
-        values = {name: getattr(self, name) for name in fields}
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+    def settings(self: dg.Config) -> Settings:
+        return kind(**{name: getattr(self, name) for name in fields})
 
     model = pydantic.create_model(f"{kind.__name__}Config", __base__=dg.Config, __doc__=kind.__doc__, **fields)
     model.settings = settings  # type: ignore[attr-defined]
     return model
 
 
-_PROFILE = active_profile()
+def _field(definition: Definition, default: Any, key: str) -> tuple[Any, Any]:
+    """Return the annotation and the field of a setting for pydantic."""
+    annotation: Any = definition.kind
+    bounds = definition.range or Range()
+    limits: dict[str, Any] = {"ge": bounds.at_least, "gt": bounds.above, "le": bounds.at_most, "lt": bounds.below}
+    if definition.element:
+        annotation, default, limits = list.__class_getitem__(definition.element), list(default), {}
+    checked = pydantic.BeforeValidator(functools.partial(definition.checked, key=key))
+    return Annotated[annotation, checked], pydantic.Field(default, description=definition.help, **limits)
 
 
-class LocalFeatureConfig(config_of(_PROFILE.local_features)):
+PROFILE = active_profile()
+"""The settings in effect of the home: what every config below opens with."""
+
+
+class LocalFeatureConfig(config_of(PROFILE.local_features)):
     """Which local features are taken from each train photo."""
 
 
-class CandidateConfig(config_of(_PROFILE.candidates)):
+class CandidateConfig(config_of(PROFILE.candidates)):
     """Which pairs of photos are verified."""
 
 
-class VerificationConfig(config_of(_PROFILE.verification)):
+class VerificationConfig(config_of(PROFILE.verification)):
     """How the matches of two photos are verified."""
 
 
-class KeepRuleConfig(config_of(_PROFILE.keep_rule)):
+class KeepRuleConfig(config_of(PROFILE.keep_rule)):
     """Which train photos stay."""
 
 
-class CleanedDatasetConfig(dg.Config):
+class CleanedDatasetConfig(config_of(PROFILE.cleaned_dataset)):
     """Which train photos stay."""
 
     rule: KeepRuleConfig = KeepRuleConfig()
-    published: bool = pydantic.Field(
-        default=False, description="take the dataset's published train_clean.csv in place of our own cleaning"
-    )
 
 
-class NetworkConfig(config_of(_PROFILE.network)):
+class NetworkConfig(config_of(PROFILE.network)):
     """The network."""
 
 
-class TrainingConfig(config_of(_PROFILE.training)):
+class TrainingConfig(config_of(PROFILE.training)):
     """How the network is fitted."""
 
 
-class DistributedConfig(config_of(DistributedSettings())):
+class DistributedConfig(config_of(PROFILE.distributed)):
     """On how many processes and hosts training runs."""
 
 
-class EnsembleConfig(config_of(EnsembleSettings())):
+class EnsembleConfig(config_of(PROFILE.ensemble)):
     """Further trained models beside the one of this home; the same for train, index and query embeddings."""
 
 
-class EmbeddingConfig(config_of(_PROFILE.embedding)):
+class EmbeddingConfig(config_of(PROFILE.embedding)):
     """How a photo becomes an embedding."""
 
     ensemble: EnsembleConfig = EnsembleConfig()
 
 
-class BootstrapEmbeddingConfig(config_of(_PROFILE.bootstrap_embedding)):
+class BootstrapEmbeddingConfig(config_of(PROFILE.bootstrap_embedding, "bootstrap_embedding")):
     """How a photo becomes an embedding before training."""
 
 
-class NeighbourConfig(config_of(_PROFILE.neighbours)):
+class NeighbourConfig(config_of(PROFILE.neighbours)):
     """How long a query's list is."""
 
 
-class VoteConfig(config_of(_PROFILE.votes)):
+class VoteConfig(config_of(PROFILE.votes)):
     """Soft voting over the nearest train photos."""
 
 
-class TrainNeighbourConfig(config_of(TrainNeighbourSettings())):
+class TrainNeighbourConfig(config_of(PROFILE.train_neighbours)):
     """How many of a photo's nearest train photos are stored."""
 
 
-class SoftConfig(config_of(SoftSettings())):
+class SoftConfig(config_of(PROFILE.soft)):
     """The soft variants of sort-step and insert-step."""
 
 
-class InsertConfig(config_of(_PROFILE.insert)):
+class InsertConfig(config_of(PROFILE.insert)):
     """The insert-step, or a soft variant in its place."""
 
     soft: SoftConfig = SoftConfig()
 
 
-class BootstrapIntervalConfig(config_of(BootstrapSettings())):
+class BootstrapIntervalConfig(config_of(PROFILE.comparison.bootstrap)):
     """Intervals over queries."""
 
 
-class ExpansionConfig(config_of(ExpansionSettings())):
+class ExpansionConfig(config_of(PROFILE.comparison.expansion)):
     """Query expansion and database augmentation."""
 
 
-class DiffusionConfig(config_of(DiffusionSettings())):
+class DiffusionConfig(config_of(PROFILE.comparison.diffusion)):
     """Diffusion on the mutual kNN graph."""
 
 
-class TraversalConfig(config_of(TraversalSettings())):
+class TraversalConfig(config_of(PROFILE.comparison.traversal)):
     """Explore-exploit graph traversal."""
 
 
-class ReciprocalConfig(config_of(ReciprocalSettings())):
+class ReciprocalConfig(config_of(PROFILE.comparison.reciprocal)):
     """k-reciprocal re-ranking."""
 
 
 class ComparisonConfig(dg.Config):
-    """Re-ranking and its rivals, side by side on one graph."""
+    """The paper's re-ranking and its baselines, side by side on one graph."""
 
     candidates: int = pydantic.Field(
-        default=ComparisonSettings().candidates,
-        description="nearest index photos that soft variants and k-reciprocal re-rank",
+        default=PROFILE.comparison.candidates,
+        description=definitions(ComparisonSettings)["candidates"].help,
     )
     votes: VoteConfig = VoteConfig()
     insert: InsertConfig = InsertConfig()
@@ -173,7 +167,7 @@ class ComparisonConfig(dg.Config):
         )
 
 
-class ScoringConfig(config_of(_PROFILE.recognition)):
+class ScoringConfig(config_of(PROFILE.recognition)):
     """The landmark and score that a query is given."""
 
 
@@ -207,7 +201,7 @@ class ModelConfig(dg.Config):
     distributed: DistributedConfig = DistributedConfig()
 
 
-class TuningConfig(config_of(TuningSettings())):
+class TuningConfig(config_of(PROFILE.tuning)):
     """How trials of other settings are scored."""
 
 
@@ -220,5 +214,5 @@ class TrialConfig(dg.Config):
     tuning: TuningConfig = TuningConfig()
 
 
-class DataCheckConfig(config_of(read_home_settings(home_folder()).soundness)):
+class DataCheckConfig(config_of(PROFILE.checks)):
     """From where on checks warn or fail."""

@@ -19,7 +19,7 @@ from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materi
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.photos.source import SPLITS
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.reranking import RerankingSettings
 from landmark_dag.storage.hashing import digest, folder_fingerprint
 from landmark_dag.storage.parquet_tables import read_notes, read_table, write_table

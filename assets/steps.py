@@ -18,7 +18,7 @@ from landmark_dag.orchestration.code_version import check_same_code_version
 from landmark_dag.orchestration.jobs import last_shard_tag
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.orchestration.retries import retry_wait
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.storage.atomic import lock_beside
 from landmark_dag.storage.hashing import digest
 from resources.store import WHOLE, Store, output_name

@@ -7,11 +7,10 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from assets.configs import TrialConfig
+from assets.configs import PROFILE, TrialConfig
 from assets.metadata import Metadata, table_metadata
 from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored
 from landmark_dag.orchestration.partitions import TRIALS
-from landmark_dag.settings.home import active_profile
 from landmark_dag.storage.hashing import digest
 from landmark_dag.storage.schemas import CLEANED_DATASET, MANIFEST, TUNING_TRIALS
 from resources.accelerator import Accelerator
@@ -103,9 +102,8 @@ def register_trials(context: dg.OpExecutionContext, config: TuningTrialsConfig) 
 
     choices, draws = config.choices, config.random_draws
     trials = random_trials(choices, draws, config.seed) if draws else grid(choices)
-    profile = active_profile()
     for trial in trials:
-        settings_of(trial, profile.network, profile.training)
+        settings_of(trial, PROFILE.network, PROFILE.training)
     context.instance.add_dynamic_partitions(str(TRIALS.name), trials)
     context.log.info(f"Registered {len(trials)} trials; launch a backfill of tuning/trial to run them.")
 

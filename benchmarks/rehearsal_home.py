@@ -59,11 +59,11 @@ class Rehearsal:
 
     def home_settings(self) -> HomeSettings:
         """Return the settings of the home: the profile of the dataset, its ground truth beside the home's store."""
-        full, dataset = Gldv2Settings(), {}
+        full, values = Gldv2Settings(), {}
         for split in SPLITS if self.shards else ():
             tars = getattr(full, f"{split}_tars")
-            dataset[f"{split}_tars_per_shard"] = math.ceil(tars / self.shards)
-        return HomeSettings(photos=f"file://{self.folder}", profile="gldv2", dataset=dataset)
+            values[f"dataset.{split}_tars_per_shard"] = math.ceil(tars / self.shards)
+        return HomeSettings(photos=f"file://{self.folder}", profile="gldv2", values=values)
 
     def photos_of(self, split: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
         """Yield every shard's key and the numbers of its photos, by image id."""

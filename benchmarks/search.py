@@ -34,7 +34,7 @@ TRAIN, LANDMARKS = 1_000, 100
 
 def make_home(home: Path, index_photos: int, backbone: str) -> None:
     """Write what a run of the profile `photos` leaves, as far as a search reads it."""
-    write_home_settings(home, HomeSettings(str(home / "photos"), "photos", backbone))
+    write_home_settings(home, HomeSettings(str(home / "photos"), values={"network.backbone": backbone}))
     store, generator = home / "store", np.random.default_rng(0)
     settings = NetworkSettings(backbone=backbone, normalise_pooled=True, embedding_dim=256, batch_norm=False)
     model = save_model(store / "models/m", build_network(settings, seed=0), settings, {}, [])

@@ -1,5 +1,6 @@
 """The photo source resource: where photos, labels and ground truth come from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.photos.source import PhotoSource
 from landmark_dag.settings.home import shared_location
+from landmark_dag.settings.keys import flattened, with_values
 from landmark_dag.storage.secrets import refuse_secrets
 from landmark_dag.storage.shared_location import SharedLocation
 
@@ -60,13 +62,13 @@ class PhotoSourceResource(dg.ConfigurableResource):
         return source.metadata("train_clean")
 
 
-def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], home: Path) -> PhotoSource:
+def photo_source(photos: str, photos_per_shard: int, dataset: Mapping[str, Any], home: Path) -> PhotoSource:
     """Return the source that `photos` names: a dataset if it is a URL, otherwise a folder.
 
     The record of which photo of a folder is in which shard is kept in `home`, or at its shared location if it has one.
     """
     from landmark_dag.photos.gldv2 import Gldv2Source
-    from landmark_dag.settings.photos import DownloadSettings, Gldv2Settings
+    from landmark_dag.settings.photos import Gldv2Settings
 
     if "://" not in photos:
         if location := shared_location(home):
@@ -74,9 +76,5 @@ def photo_source(photos: str, photos_per_shard: int, dataset: dict[str, Any], ho
             return SharedFolderSource(Path(photos), photos_per_shard, location.copies / _SHARDS, location)
         return FolderSource(Path(photos), photos_per_shard, home / _SHARDS)
     refuse_secrets(photos)
-    try:
-        download = DownloadSettings(**dataset.get("download", {}))
-        settings = Gldv2Settings(base_url=photos, **{**dataset, "download": download})
-    except TypeError as error:
-        raise InputError(f"The dataset settings of {home / 'settings.json'} are wrong: {error}.") from error
+    settings = with_values(Gldv2Settings(base_url=photos), flattened(dataset, Gldv2Settings))
     return Gldv2Source(settings, home / "downloads")

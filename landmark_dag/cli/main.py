@@ -13,6 +13,7 @@ import click
 from landmark_dag.cli.evaluate import evaluate
 from landmark_dag.cli.run import demo, run
 from landmark_dag.cli.search import search
+from landmark_dag.cli.settings import settings
 from landmark_dag.cli.tables import match, rerank, vote
 from landmark_dag.errors import InputError, causes
 
@@ -49,7 +50,7 @@ def commands(options: GlobalOptions, debug: bool) -> None:
     options.debug = debug
 
 
-for command in (demo, run, search, vote, rerank, match, evaluate):
+for command in (demo, run, search, settings, vote, rerank, match, evaluate):
     commands.add_command(command)
 
 

@@ -3,13 +3,25 @@
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from landmark_dag.cli.output import FILE, ProgressBar, json_option, print_table, show
 from landmark_dag.settings.home import HomeSettings
+from landmark_dag.settings.keys import PLACES, assigned
+
+_SETTINGS = {
+    "photos": "photos",
+    "profile": "profile",
+    "store": "store",
+    "backbone": "network.backbone",
+    "weights": "network.weights",
+    "local_features": "local_features.kind",
+    "shards": "dataset.shards",
+}
+"""The settings that have an option of their own."""
 
 
 @click.command()
@@ -36,36 +48,39 @@ def demo(home: Path, as_json: bool) -> None:
 @click.command()
 @click.option("--photos", required=True, help="Folder with train/, index/ and query/, or the root URL of a dataset.")
 @click.option("--home", type=FILE, help="Folder for the results.  [default: home/NAME of the photos]")
-@click.option("--profile", default="photos", show_default=True, help="Group of settings: photos, demo or gldv2.")
-@click.option("--backbone", default="", help="Network from timm.  [default: the profile's]")
+@click.option("--profile", help="Group of settings: photos, demo or gldv2.  [default: the home's, else photos]")
+@click.option("--backbone", help="Network from timm: the setting network.backbone.")
+@click.option("--weights", help="First weights: a safetensors or pth file, or `hub`: the setting network.weights.")
 @click.option(
-    "--weights", default="", help="First weights: a safetensors or pth file, or `hub`.  [default: the profile's]"
+    "--local-features", help="Local features that cleaning matches photos by: the setting local_features.kind."
 )
-@click.option(
-    "--local-features",
-    type=click.Choice(["rootsift", "deep"]),
-    help="Local features that cleaning matches photos by.  [default: the profile's]",
-)
-@click.option("--store", default="", help="Folder or URL (s3://…) for the results.  [default: HOME/store]")
+@click.option("--store", help="Folder or URL (s3://…) for the results.  [default: the home's, else HOME/store]")
 @click.option(
     "--shards",
-    default="",
-    help="Shards of a dataset to use, such as train/000-009,index/000-001,query/000-000.  [default: all]",
+    help="Shards of a dataset to use, such as train/000-009,index/000-001,query/000-000: the setting dataset.shards.",
+)
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any setting, such as training.epochs=20; again for each. `landmark-dag settings` lists them all.",
 )
 @click.option("--settings-only", is_flag=True, help="Store the settings and stop, because a cluster does the work.")
 @json_option
-def run(photos: str, home: Path | None, shards: str, settings_only: bool, as_json: bool, **options: Any) -> None:
+def run(
+    home: Path | None, assignments: Sequence[str], settings_only: bool, as_json: bool, **options: str | None
+) -> None:
     """Run the whole pipeline on your photos.
 
-    Results that are stored already are not computed again.
+    Results that are stored already are not computed again. Settings that you give are stored in HOME/settings.toml and
+    hold for later runs, the Dagster UI and searches too.
     """
-    photos = _absolute(photos)
-    home = home or Path("home") / photos.rstrip("/").rsplit("/", 1)[-1]
-    if options["weights"] != "hub":
-        options["weights"] = _absolute(options["weights"])
-    options["store"] = _absolute(options["store"])
-    options["local_features"] = options["local_features"] or ""
-    settings = HomeSettings(photos, dataset={"shards": shards.split(",")} if shards else {}, **options)
+    given = [f"{_SETTINGS[option]}={text}" for option, text in options.items() if text is not None]
+    values = assigned([*given, *assignments])
+    home = home or Path("home") / values["photos"].rstrip("/").rsplit("/", 1)[-1]
+    places = {name: values.pop(name) for name in PLACES if name in values}
+    settings = HomeSettings(**places, values=values)
     if settings_only:
         from landmark_dag.orchestration.in_process import prepare_home
 
@@ -73,11 +88,6 @@ def run(photos: str, home: Path | None, shards: str, settings_only: bool, as_jso
         show({"home": str(home.absolute()), "store": settings.store or None}, as_json)
     else:
         _run(home, settings, as_json)
-
-
-def _absolute(place: str) -> str:
-    """Return a path as an absolute one; a URL and an empty text stay as they are."""
-    return str(Path(place).absolute()) if place and "://" not in place else place
 
 
 def _run(home: Path, settings: HomeSettings, as_json: bool) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from landmark_dag.demo.buildings import KINDS
 from landmark_dag.demo.facades import style_of
 from landmark_dag.demo.plan import (
-    MOST_LANDMARKS,
     PlannedPhoto,
     generator,
     landmark_name,
@@ -39,10 +38,10 @@ def render_photos(root: Path, settings: RenderingSettings, progress: Callable[[i
     `train/<landmark>/<id>.jpg`, `index/<id>.jpg`, `query/<id>.jpg`, `ground_truth/retrieval_solution.csv`,
     `ground_truth/recognition_solution.csv` (its `landmarks` are folder names), and `train_noise.csv`, which
     names the wrong labels and is for scores alone. The same settings give the same bytes on one machine.
-    `progress` is told the number of photos written and of photos to write. Raises InputError for settings
-    that cannot be met, and where `root` holds something already.
+    `progress` is told the number of photos written and of photos to write. Raises InputError where
+    `root` holds something already.
     """
-    _check(root, settings)
+    _check_empty(root)
     planned = plan_photos(settings)
     props = make_props(generator(settings, "props"))
     written = 0
@@ -58,19 +57,7 @@ def render_photos(root: Path, settings: RenderingSettings, progress: Callable[[i
     _write_csv(root / "train_noise.csv", ("id", "landmark"), ((p.image_id, _path(p).parent.name) for p in wrong))
 
 
-def _check(root: Path, settings: RenderingSettings) -> None:
-    if not 1 <= settings.landmarks <= MOST_LANDMARKS:
-        raise InputError(f"landmarks is {settings.landmarks}; choose a number from 1 to {MOST_LANDMARKS}.")
-    for name in ("train_photos", "index_photos", "query_photos"):
-        count = getattr(settings, name)
-        if count < settings.landmarks:
-            raise InputError(f"{name} is {count}; give at least one photo for each of {settings.landmarks} landmarks.")
-    for name in ("interior_share", "night_share", "wrong_label_share", "distractor_share", "ignored_query_share"):
-        share = getattr(settings, name)
-        if not 0 <= share <= 1:
-            raise InputError(f"{name} is {share}; choose a number from 0 to 1.")
-    if settings.long_side < 64:
-        raise InputError(f"long_side is {settings.long_side}; photos need at least 64 pixels.")
+def _check_empty(root: Path) -> None:
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise InputError(f"{root} is not an empty folder; name one that does not exist yet.")
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from landmark_dag.errors import InputError
 from landmark_dag.orchestration.jobs import JOBS, THEN_TAG, whole_split_request
 from landmark_dag.orchestration.shards import register_shards
-from landmark_dag.settings.home import HomeSettings, home_folder, write_home_settings
+from landmark_dag.settings.home import HomeSettings, home_folder
 from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
 from resources.photo_source import PhotoSourceResource, photo_source
@@ -49,11 +49,13 @@ _BY_COMMAND = {"landmark/launched_by": "landmark-dag run", "dagster/max_retries"
 def prepare_home(home: Path, settings: HomeSettings) -> None:
     """Make `home` a home folder with these settings, and set LANDMARK_HOME and DAGSTER_HOME of this process to it.
 
-    Raises InputError if the home holds the results of other photos, or the photo source refuses its photos.
+    What `settings` leave empty stays as the home has it. Raises InputError if the home holds the results of other
+    photos, a setting is not allowed, or the photo source refuses its photos; nothing is written then.
     """
-    profile = settings.resolved_profile()
-    photo_source(settings.photos, profile.photos_per_shard, dict(settings.dataset), home).check()
-    write_home_settings(home, settings)
+    change = merged_settings(home, settings)
+    merged, profile = change.settings, change.settings.resolved_profile()
+    photo_source(merged.photos, profile.photos_per_shard, merged.dataset, home).check()
+    change.write()
     instance = home / "dagster"
     instance.mkdir(exist_ok=True)
     if not (instance / "dagster.yaml").exists():
@@ -61,8 +63,6 @@ def prepare_home(home: Path, settings: HomeSettings) -> None:
             shutil.copy(Path(__file__).with_name("dagster.yaml"), path)
     os.environ["LANDMARK_HOME"] = str(home)
     os.environ["DAGSTER_HOME"] = str(instance)
-    if settings.store:
-        os.environ["LANDMARK_STORE"] = settings.store
 
 
 def run_pipeline(definitions: dg.Definitions, watcher: Watcher) -> None:

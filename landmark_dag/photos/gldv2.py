@@ -112,8 +112,6 @@ class Gldv2Source(PhotoSource):
         if split not in sizes:
             raise InputError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
         tars, per_shard = sizes[split]
-        if tars < 1 or per_shard < 1:
-            raise InputError(f"{split}_tars and {split}_tars_per_shard must be at least 1, not {tars}, {per_shard}.")
         runs = [range(first, min(first + per_shard, tars)) for first in range(0, tars, per_shard)]
         return {f"{run[0]:03d}-{run[-1]:03d}": run for run in runs}
 

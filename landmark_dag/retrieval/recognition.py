@@ -24,13 +24,8 @@ def recognised(
     full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
     for more than `distractor_queries` queries is taken for what stands in many photos and is asked for in none: its
     score becomes minus the number of these queries, below all others. (Ozaki and Yokoo, arXiv 1906.04087, section
-    3.4; its repository, exp/submit_recognition.py.) Raises InputError for settings under their range.
+    3.4; its repository, exp/submit_recognition.py.)
     """
-    if settings.full_inliers < 1 or settings.distractor_queries < 0:
-        raise InputError(
-            f"full_inliers is {settings.full_inliers} and distractor_queries {settings.distractor_queries}; "
-            "the first must be 1 or more, the second 0 or more."
-        )
     if inliers is not None:
         bonus = (pl.col("inliers") / settings.full_inliers).clip(upper_bound=1).fill_null(0)
         train_neighbours = train_neighbours.join(inliers, on=["image_id", "train_id"], how="left").with_columns(

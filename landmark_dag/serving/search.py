@@ -17,7 +17,7 @@ from landmark_dag.retrieval.reranking.inputs import RerankingInput
 from landmark_dag.retrieval.reranking.methods import chain, needs, rerank
 from landmark_dag.retrieval.reranking.sort import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.settings.home import read_home_settings, shared_location, store_folder
+from landmark_dag.settings.home import is_home, read_home_settings, shared_location, store_folder
 from landmark_dag.settings.profiles import Profile
 from landmark_dag.settings.reranking import RerankingSettings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
@@ -68,7 +68,7 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
         raise InputError(f"{error.__cause__ or error}; search with another photo.") from error
     cleaned = _table(home, store / "cleaned_dataset.parquet", CLEANED_DATASET)
     index_votes = _shards(home, "index/votes", VOTES)
-    count = max(profile.votes.k, TrainNeighbourSettings().count)
+    count = max(profile.votes.k, profile.train_neighbours.count)
     train_neighbours = voter_table(queries, train, cleaned, TrainNeighbourSettings(count))
     votes = votes_of(train_neighbours, profile.votes.k)
     knn = neighbour_table(queries, index, replace(profile.neighbours, search="exact"))
@@ -137,7 +137,7 @@ def _locations(photos: Sequence[Path]) -> list[PhotoLocation]:
 
 def _store(home: Path) -> Path:
     """Return the folder of the home's results; InputError where there is none."""
-    if not (home / "settings.json").is_file() and not shared_location(home):
+    if not is_home(home):
         raise InputError(f"{home} is not a home folder; name the --home of a `landmark-dag run` or `demo`.")
     return store_folder(home)
 
@@ -218,4 +218,4 @@ def _reranked(
     if "train neighbours" in needs(methods):
         pair = train_neighbours, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS)
     photos = RerankingInput(votes=(votes, index_votes), train_neighbours=pair)
-    return rerank(ordered, photos, methods, RerankingSettings(insert=profile.insert))
+    return rerank(ordered, photos, methods, RerankingSettings(insert=profile.insert, soft=profile.soft))

@@ -1,36 +1,37 @@
-"""Settings of the cleaning stage; importing them loads nothing heavy."""
+"""Settings of the cleaning stage."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
-from landmark_dag.errors import InputError
+from landmark_dag.settings.definition import AT_LEAST_0, AT_LEAST_1, Settings
 
 
 @dataclass(frozen=True)
-class CandidateSettings:
+class CandidateSettings(Settings, section="candidates"):
     """Which pairs of photos are verified."""
 
-    neighbours: Annotated[int, "nearest photos of the same landmark taken for each photo"] = 100
+    neighbours: Annotated[int, "nearest photos of the same landmark taken for each photo", AT_LEAST_1] = 100
     among_nearest: Annotated[
-        int, "if not 0, only photos among a photo's so many nearest of all landmarks (paper: 1000)"
+        int, "if not 0, only photos among a photo's so many nearest of all landmarks (paper: 1000)", AT_LEAST_0
     ] = 0
-
-    def __post_init__(self) -> None:
-        """Refuse a number of neighbours that leaves no pair."""
-        if self.neighbours < 1 or self.among_nearest < 0:
-            raise InputError(
-                f"No pairs can be picked with neighbours {self.neighbours} and among_nearest {self.among_nearest}; "
-                "give at least 1 neighbour, and 0 or more for among_nearest."
-            )
 
 
 @dataclass(frozen=True)
-class KeepRule:
+class CleanedDatasetSettings(Settings, section="cleaned_dataset"):
+    """Where the cleaned dataset comes from."""
+
+    published: Annotated[bool, "take the dataset's published train_clean.csv in place of cleaning the labels here"] = (
+        False
+    )
+
+
+@dataclass(frozen=True)
+class KeepRule(Settings, section="keep_rule"):
     """Which train photos stay (paper, section 3.1: 30 inliers, 3 photos)."""
 
-    min_inliers: Annotated[int, "inliers from which two photos count as verified"] = 30
-    min_verified: Annotated[int, "verified photos of the same landmark that a photo needs"] = 3
-    min_photos: Annotated[int, "photos that a landmark needs to stay"] = 2
+    min_inliers: Annotated[int, "inliers that make two photos verified", AT_LEAST_1] = 30
+    min_verified: Annotated[int, "verified photos of the same landmark that a photo needs", AT_LEAST_0] = 3
+    min_photos: Annotated[int, "photos that a landmark needs to stay", AT_LEAST_0] = 2
 
 
 SMALL_FOLDER_RULE = KeepRule(min_inliers=7, min_verified=1)

@@ -1,22 +1,23 @@
-"""Settings of the evaluation stage; importing them loads nothing heavy."""
+"""Settings of the evaluation stage."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from landmark_dag.settings.definition import AT_LEAST_1, SEED, Range, Settings
 from landmark_dag.settings.reranking import RerankingSettings
 
 
 @dataclass(frozen=True)
-class BootstrapSettings:
-    """Intervals of a mean over queries."""
+class BootstrapSettings(Settings, section="comparison.bootstrap"):
+    """Bootstrap intervals of a mean over queries."""
 
-    level: Annotated[float, "share of resamples within the interval"] = 0.95
-    resamples: Annotated[int, "times that the queries are drawn anew"] = 10_000
-    seed: Annotated[int, "of the draws"] = 0
+    level: Annotated[float, "share of the resampled means inside the interval", Range(above=0, below=1)] = 0.95
+    resamples: Annotated[int, "how often the queries are resampled", AT_LEAST_1] = 10_000
+    seed: Annotated[int, "seed of the resampling", SEED] = 0
 
 
 @dataclass(frozen=True)
-class ComparisonSettings(RerankingSettings):
+class ComparisonSettings(RerankingSettings, section="comparison"):
     """All ways to re-rank, side by side on one graph."""
 
     bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)

@@ -1,34 +1,69 @@
 """Profiles: every setting of the pipeline, chosen together for one kind of photo set (demo, photos, gldv2)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from landmark_dag.errors import InputError
-from landmark_dag.settings.cleaning import SMALL_FOLDER_RULE, CandidateSettings, KeepRule
+from landmark_dag.settings.checks import DataCheckSettings
+from landmark_dag.settings.cleaning import SMALL_FOLDER_RULE, CandidateSettings, CleanedDatasetSettings, KeepRule
+from landmark_dag.settings.definition import AT_LEAST_1, Settings
+from landmark_dag.settings.evaluation import ComparisonSettings
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
-from landmark_dag.settings.reranking import InsertSettings
-from landmark_dag.settings.retrieval import EmbeddingSettings, NeighbourSettings, RecognitionSettings, VoteSettings
-from landmark_dag.settings.training import NetworkSettings, TrainingSettings
+from landmark_dag.settings.photos import DatasetSettings
+from landmark_dag.settings.reindex import ReindexSettings
+from landmark_dag.settings.reranking import InsertSettings, SoftSettings
+from landmark_dag.settings.retrieval import (
+    EmbeddingSettings,
+    EnsembleSettings,
+    NeighbourSettings,
+    RecognitionSettings,
+    TrainNeighbourSettings,
+    VoteSettings,
+)
+from landmark_dag.settings.training import DistributedSettings, NetworkSettings, TrainingSettings, TuningSettings
+
+DEFAULT_PROFILE = "photos"
+"""The profile of a home that names none."""
 
 
 @dataclass(frozen=True)
-class Profile:
-    """Every setting of the pipeline, chosen together for one kind of photo set."""
+class Profile(Settings):
+    """Every setting of the pipeline by section, chosen together for one kind of photo set.
 
-    name: str
-    photos_per_shard: int = 10_000
+    The comparison uses the profile's own votes, insert and soft.
+    """
+
+    name: Annotated[str, "name of the profile"] = ""
+    photos_per_shard: Annotated[int, "photos in a full shard of a folder", AT_LEAST_1] = 10_000
+    dataset: DatasetSettings = field(default_factory=DatasetSettings)
     local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
+    bootstrap_embedding: EmbeddingSettings = field(default_factory=lambda: EmbeddingSettings(scales=(1.0,)))
     candidates: CandidateSettings = field(default_factory=CandidateSettings)
     verification: VerificationSettings = field(default_factory=VerificationSettings)
     keep_rule: KeepRule = field(default_factory=KeepRule)
-    bootstrap_embedding: EmbeddingSettings = field(default_factory=lambda: EmbeddingSettings(scales=(1.0,)))
+    cleaned_dataset: CleanedDatasetSettings = field(default_factory=CleanedDatasetSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     training: TrainingSettings = field(default_factory=TrainingSettings)
+    distributed: DistributedSettings = field(default_factory=DistributedSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
     embedding: EmbeddingSettings = field(default_factory=EmbeddingSettings)
+    ensemble: EnsembleSettings = field(default_factory=EnsembleSettings)
     neighbours: NeighbourSettings = field(default_factory=NeighbourSettings)
+    train_neighbours: TrainNeighbourSettings = field(default_factory=TrainNeighbourSettings)
     votes: VoteSettings = field(default_factory=VoteSettings)
     insert: InsertSettings = field(default_factory=InsertSettings)
+    soft: SoftSettings = field(default_factory=SoftSettings)
     recognition: RecognitionSettings = field(default_factory=RecognitionSettings)
+    comparison: ComparisonSettings = field(default_factory=ComparisonSettings)
+    checks: DataCheckSettings = field(default_factory=DataCheckSettings)
+    reindex: ReindexSettings = field(default_factory=ReindexSettings)
+
+    def __post_init__(self) -> None:
+        """Check every field, and give the comparison the profile's own votes, insert and soft."""
+        super().__post_init__()
+        comparison = replace(self.comparison, votes=self.votes, insert=self.insert, soft=self.soft)
+        object.__setattr__(self, "comparison", comparison)
 
 
 PROFILES: Mapping[str, Profile] = {

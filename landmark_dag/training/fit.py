@@ -89,7 +89,6 @@ def fit(
     run = _Run(photos.class_ids, network.to(device).eval(), settings, torch.device(device), progress)
     photo_set = _PhotoSet(photos, settings)
     if settings.trainable == "projection":
-        _check_projection(settings)
         views = [_pooled(run, functools.partial(photo_set.augmented, view)) for view in range(settings.views)]
         return _fit_projection(run, np.stack(views), photo_set.files_of)
     epochs = settings.epochs + settings.final_epochs
@@ -122,7 +121,6 @@ def fit_projection(
     classes = np.asarray(class_ids, dtype=np.int64)
     _check_classes(classes)
     settings = replace(settings, trainable="projection")
-    _check_projection(settings)
     run = _Run(classes, network.to(device).eval(), settings, torch.device(device), progress)
     return _fit_projection(run, views, lambda positions: f"rows {positions[:_NAMED_FILES].tolist()}")
 
@@ -196,12 +194,6 @@ def _check_classes(class_ids: NDArray[np.int64]) -> None:
         )
     if found[0] != 0 or found[-1] != len(found) - 1:
         raise InputError(f"Class ids must be 0 to {len(found) - 1} without gaps; found up to {found[-1]}.")
-
-
-def _check_projection(settings: TrainingSettings) -> None:
-    """Raise InputError for settings that need a backbone that moves."""
-    if settings.final_epochs:
-        raise InputError("Where only the projection is trained there are no final epochs; set final_epochs to 0.")
 
 
 def _threads(device: torch.device, ranks: Ranks) -> tuple[int, int]:

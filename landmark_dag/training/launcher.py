@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-from landmark_dag.errors import InputError
 from landmark_dag.settings.training import DistributedSettings
 
 WORKER = "landmark_dag.orchestration.training_worker"
@@ -16,7 +15,6 @@ def launch_command(job_folder: Path, settings: DistributedSettings, gpus: int) -
     """Return the command that trains the job in `job_folder` on this host, with `gpus` GPUs in use.
 
     One process is started directly, several by torchrun. On several hosts the same command is to be run on each.
-    Raises InputError for several hosts without a meeting point.
     """
     processes = settings.processes or max(1, gpus)
     if processes == settings.hosts == 1:
@@ -30,8 +28,6 @@ def launch_command(job_folder: Path, settings: DistributedSettings, gpus: int) -
 
 def _meeting(job_folder: Path, settings: DistributedSettings) -> list[str]:
     """Return torchrun's options for several hosts."""
-    if not settings.rendezvous:
-        raise InputError(f"Training on {settings.hosts} hosts needs a `rendezvous`, the host:port at which they meet.")
     return [
         *("--nnodes", str(settings.hosts), "--rdzv-backend", "c10d"),
         *("--rdzv-endpoint", settings.rendezvous, "--rdzv-id", job_folder.name),

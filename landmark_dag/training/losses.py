@@ -185,12 +185,6 @@ def _column(margin: float | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _check(classes: int, settings: TrainingSettings) -> None:
-    """Raise InputError for a setting of the loss that is out of its range."""
-    if settings.sub_centers < 1:
-        raise InputError(f"sub_centers is {settings.sub_centers}; a landmark needs at least 1.")
-    if not 0 < settings.class_share <= 1:
-        raise InputError(f"class_share is {settings.class_share}; it must be above 0 and at most 1.")
-    if not 0 <= settings.label_smoothing < 1:
-        raise InputError(f"label_smoothing is {settings.label_smoothing}; it must be at least 0 and below 1.")
+    """Raise InputError for a loss that does not work with so few classes."""
     if settings.loss == "adacos" and classes < 3:
         raise InputError(f"AdaCos needs at least 3 landmarks to set its scale, not {classes}; choose another loss.")

@@ -228,8 +228,6 @@ def _create_pooling(backbone: Any, settings: NetworkSettings) -> nn.Module:
 def _create_projection(channels: int, settings: NetworkSettings) -> nn.Sequential:
     if not settings.embedding_dim:
         return nn.Sequential()
-    if not 0 <= settings.dropout < 1:
-        raise InputError(f"dropout is {settings.dropout}; it must be at least 0 and below 1.")
     linear = nn.Linear(channels, settings.embedding_dim)
     nn.init.xavier_normal_(linear.weight)
     nn.init.zeros_(linear.bias)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.training import TrainingSettings
 from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.training.artifact import save_model

@@ -1,15 +1,15 @@
 """Trials of other settings: their names, which of them to try, and the landmarks held out to score them."""
 
 import itertools
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from landmark_dag.errors import InputError
+from landmark_dag.settings.definition import Settings, definitions
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
 
 Choices = Mapping[str, Sequence[Any]]
@@ -17,7 +17,6 @@ Choices = Mapping[str, Sequence[Any]]
 
 _UNNAMEABLE = " ,=/"
 """What no value in a trial's name may hold: a name is a file's, and Dagster parts lists of partitions at commas."""
-_NUMBERS = {int: "a whole number", float: "a number"}
 
 
 def grid(choices: Choices) -> list[str]:
@@ -54,13 +53,14 @@ def settings_of(
 
     Raises InputError naming a setting that neither has, or a value that does not suit the setting.
     """
-    changes: dict[type, dict[str, Any]] = {NetworkSettings: {}, TrainingSettings: {}}
+    changes: dict[type[Settings], dict[str, Any]] = {NetworkSettings: {}, TrainingSettings: {}}
     for part in trial.split(" "):
         name, _, text = part.partition("=")
-        kind = next((kind for kind in changes if name in typing.get_type_hints(kind)), None)
+        kind = next((kind for kind in changes if name in definitions(kind)), None)
         if kind is None:
             raise InputError(f"Trial {trial!r} changes {name!r}, which is no setting of the network or the training.")
-        changes[kind][name] = _value(trial, name, text, typing.get_type_hints(kind)[name])
+        definition = definitions(kind)[name]
+        changes[kind][name] = definition.checked(definition.parsed(text), f"In trial {trial!r}, {name}")
     return replace(network, **changes[NetworkSettings]), replace(training, **changes[TrainingSettings])
 
 
@@ -114,20 +114,3 @@ def _texts(name: str, values: Sequence[Any]) -> list[str]:
                 "the configuration of the trials in place of a choice."
             )
     return list(dict.fromkeys(texts))
-
-
-def _value(trial: str, name: str, text: str, kind: Any) -> Any:
-    """Return the value of a setting of type `kind` that `text` stands for; raises InputError if it stands for none."""
-    if typing.get_origin(kind) is Annotated:
-        kind = typing.get_args(kind)[0]
-    if kind in _NUMBERS:
-        expected, read = _NUMBERS[kind], kind
-    elif kind is str:
-        return text
-    else:
-        values = {"true": True, "false": False} if kind is bool else {str(one): one for one in typing.get_args(kind)}
-        expected, read = " or ".join(values), values.__getitem__
-    try:
-        return read(text)
-    except (KeyError, ValueError) as error:
-        raise InputError(f"Trial {trial!r} sets {name} to {text!r}; it must be {expected}.") from error

@@ -25,7 +25,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.orchestration.code_version import installed_code_version
 from landmark_dag.orchestration.partitions import SHARDS
 from landmark_dag.orchestration.retries import retry_wait
-from landmark_dag.settings.hashed import hashed_fields
+from landmark_dag.settings.definition import hashed_fields
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import LABELS

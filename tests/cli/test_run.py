@@ -29,8 +29,8 @@ def test_a_run_of_settings_only_tells_the_store_and_computes_nothing(
     store = f"file://{folder}/shared"
     assert status(f"run --photos photos --home home --store {store} --settings-only --json") == 0
     assert json.loads(capsys.readouterr().out) == {"home": str(folder / "home"), "store": store}
-    assert json.loads((folder / "shared/settings.json").read_text())["photos"] == str(folder / "photos")
-    assert [path.name for path in (folder / "shared").iterdir()] == ["settings.json"]
+    assert f'photos = "{folder}/photos"' in (folder / "shared/settings.toml").read_text()
+    assert [path.name for path in (folder / "shared").iterdir()] == ["settings.toml"]
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_new_index_photos_make_a_new_shard_and_give_the_ranking_of_a_run_from_no
     shutil.copytree(first.home, tmp_path / "home")
     for number, photo in enumerate(sorted((first.photos / "query").iterdir())[:3]):
         shutil.copy(photo, tmp_path / "photos" / "index" / f"new{number}.jpg")
-    settings = tmp_path / "home" / "settings.json"
+    settings = tmp_path / "home" / "settings.toml"
     settings.write_text(settings.read_text().replace(str(first.photos), str(tmp_path / "photos")))
     grown = run(tmp_path / "photos", tmp_path / "home", first.profile)
     assert read_embeddings(grown.store / "index/embeddings/0001.arrow").image_ids == ["new0", "new1", "new2"]
@@ -164,7 +164,7 @@ def test_bad_photos_end_in_one_sentence_and_leave_what_is_stored(first: Run, tmp
     shutil.copytree(first.photos, photos)
     (photos / "index" / "sub").mkdir()
     shutil.copytree(first.home, home)
-    settings = home / "settings.json"
+    settings = home / "settings.toml"
     settings.write_text(settings.read_text().replace(str(first.photos), str(photos)))
     before = contents(home / "store")
     make(photos)

@@ -1,6 +1,5 @@
 """Re-indexing by the real daemon: what arrives is embedded, what is killed is completed, nothing is done twice."""
 
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ import pytest
 from landmark_dag.demo.rendering import render_photos
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.demo import RenderingSettings
+from landmark_dag.settings.home import changed_settings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import NEIGHBOURS, RANKING
 from tests.end_to_end.test_pipeline import run
@@ -107,10 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path
     for path in later:
         path.unlink()
     home = run(folder / "photos", folder / "home").home
-    settings = home / "settings.json"
-    content = json.loads(settings.read_text())
-    content["reindex"] |= {"cron": "* * * * *", "scheduled": True}
-    settings.write_text(json.dumps(content))
+    changed_settings(home, {"reindex.cron": "* * * * *", "reindex.scheduled": True}).write()
     yield folder, home, [folder / "all/index" / path.name for path in later]
 
 

@@ -54,12 +54,6 @@ def test_values_that_have_no_mean_are_refused(values: list[float]) -> None:
         mean_interval(np.array(values), BootstrapSettings())
 
 
-@pytest.mark.parametrize("bad", [BootstrapSettings(level=1), BootstrapSettings(resamples=0)])
-def test_settings_that_make_no_interval_are_refused(bad: BootstrapSettings) -> None:
-    with pytest.raises(InputError, match="No interval has level"):
-        mean_interval(VALUES, bad)
-
-
 def test_values_of_other_queries_are_refused() -> None:
     with pytest.raises(ValueError, match="not of the same queries"):
         difference_interval(VALUES, VALUES[:3], BootstrapSettings())

@@ -1,14 +1,13 @@
 """Five hours of the daemon's own ticks, compressed by a clock of ours: nothing grows but what retention keeps."""
 
 import datetime
-import json
 import logging
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
@@ -22,8 +21,7 @@ from dagster._daemon.sensor import execute_sensor_iteration
 from dagster._scheduler.scheduler import ScheduleIterationTimes, launch_scheduled_runs
 
 from landmark_dag.orchestration import in_process as pipeline
-from landmark_dag.settings.home import HomeSettings
-from landmark_dag.settings.reindex import ReindexSettings
+from landmark_dag.settings.home import HomeSettings, write_home_settings
 from tests.support.photos import write_photo
 
 EVENING = datetime.datetime(2026, 1, 1, 23, tzinfo=datetime.UTC)
@@ -69,8 +67,8 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     for folder in (home, temporary, tmp_path / "dagster"):
         folder.mkdir()
-    settings = HomeSettings(str(tmp_path / "photos"), reindex=ReindexSettings(scheduled=True, on_arrival=True))
-    (home / "settings.json").write_text(json.dumps(asdict(settings)))
+    switched_on = {"reindex.scheduled": True, "reindex.on_arrival": True}
+    write_home_settings(home, HomeSettings(str(tmp_path / "photos"), values=switched_on))
     monkeypatch.setenv("LANDMARK_HOME", str(home))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)

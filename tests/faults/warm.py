@@ -94,7 +94,7 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
     os.environ["LANDMARK_HOME"] = home
     from landmark_dag.settings.home import write_home_settings
 
-    if not Path(home, "settings.json").exists():
+    if not Path(home, "settings.toml").exists():
         write_home_settings(Path(home), tiny_home_settings(Path("/nowhere")))
     import cv2  # noqa: F401
     import faiss  # noqa: F401

@@ -109,8 +109,6 @@ def test_shards_named_in_the_settings_are_the_only_ones(server: BucketServer, tm
         source(server.url, tmp_path, shards=("train/000-009",)).shards("train")
     with pytest.raises(InputError, match="There is no split 'test'"):
         photos.shards("test")
-    with pytest.raises(InputError, match="train_tars_per_shard must be at least 1"):
-        source(server.url, tmp_path, train_tars_per_shard=0).shards("train")
 
 
 def test_labels_and_ground_truth_come_from_the_bucket(server: BucketServer, tmp_path: Path) -> None:

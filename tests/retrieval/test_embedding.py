@@ -108,7 +108,7 @@ def test_an_ensemble_joins_weighted_unit_embeddings_and_names_every_member(
 
 @pytest.mark.parametrize(
     ("folders", "weights", "message"),
-    [(("a",), (1.0,), "2 models got 1 weights"), ((), (0.0,), "each must be above 0")],
+    [(("a",), (1.0,), "2 models got 1 weights"), ((), (0.0,), "a list, each a number above 0")],
 )
 def test_ensemble_weights_that_do_not_fit_are_refused(folders: tuple, weights: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):

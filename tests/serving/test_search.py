@@ -11,6 +11,7 @@ import pytest
 from landmark_dag.cli.main import main
 from landmark_dag.errors import InputError
 from landmark_dag.serving.search import search_gallery, search_photos, search_summary
+from landmark_dag.settings.home import changed_settings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import VOTES
 from landmark_dag.training.artifact import save_model
@@ -108,13 +109,26 @@ def test_a_home_trained_anew_since_it_was_embedded_is_refused(home: Path, tmp_pa
         search_photos(other, [home.parent / "photos/index/index0.png"])
 
 
+def test_a_search_uses_the_settings_of_the_home(home: Path, tmp_path: Path) -> None:
+    own = home.parent / "photos/index/index3.png"
+    other = shutil.copytree(home, tmp_path / "home", ignore=shutil.ignore_patterns("search"))
+    before = search_photos(other, [own])
+    changed_settings(other, {"insert.limit": 2, "votes.k": 1}).write()
+    after = search_photos(other, [own])
+    assert (before.lists["inserted"].height, after.lists["inserted"].height) == (8, 2)
+    assert before.votes["confidence"][0] != after.votes["confidence"][0]
+    changed_settings(other, {"embedding.scales": (0.25,)}).write()
+    rescaled = search_photos(other, [own]).lists["knn"]["similarity"]
+    assert rescaled.max() < after.lists["knn"]["similarity"].max()
+
+
 @pytest.mark.parametrize(
     ("photo_text", "remove", "message"),
     [
         (None, None, "mine.jpg is no file"),
         ("not a photo", None, "mine.jpg cannot be used: not a photo of a known format"),
         ("", None, "mine.jpg cannot be used: the file is empty"),
-        ("any", "settings.json", "is not a home folder"),
+        ("any", "settings.toml", "is not a home folder"),
         ("any", "store/index/embeddings/0000.arrow", "holds no index/embeddings yet"),
         ("any", "store/train/embeddings/0000.arrow", "holds no train/embeddings yet"),
         ("any", "store/trained_model.json", "holds no trained_model yet"),

@@ -25,7 +25,7 @@ def digests(store: Path) -> dict[str, str]:
     for path in sorted(store.rglob("*")):
         name = path.relative_to(store)
         unfinished = path.suffix in (".tmp", ".checkpoint") or path.parent.suffix == ".job"
-        no_result = name.parts[0] in ("settings.json", "shards", ".shared")
+        no_result = name.parts[0] in ("settings.toml", "shards", ".shared")
         if not path.is_file() or path.name.startswith(".") or unfinished or no_result:
             continue
         data = path.read_bytes()

@@ -241,15 +241,6 @@ def test_a_start_sets_the_first_sub_center_of_each_landmark() -> None:
     assert torch.equal(after[:, 1:], before.unflatten(0, (CLASSES, 3))[:, 1:])
 
 
-@pytest.mark.parametrize(
-    ("setting", "value"),
-    [("sub_centers", 0), ("class_share", 0.0), ("class_share", 1.5), ("label_smoothing", 1.0)],
-)
-def test_a_setting_out_of_its_range_is_refused_by_name(setting: str, value: float) -> None:
-    with pytest.raises(InputError, match=f"{setting} is {value}"):
-        classifier_of(replace(ARCFACE, **{setting: value}))  # type: ignore[arg-type]
-
-
 def test_adacos_of_two_landmarks_is_refused() -> None:
     with pytest.raises(InputError, match="at least 3 landmarks"):
         classifier_of(LOSSES["adacos"], classes=2)

@@ -63,11 +63,11 @@ def test_every_trial_of_a_grid_can_be_read_back() -> None:
     [
         ("colour=red", "changes 'colour', which is no setting"),
         ("", "changes ''"),
-        ("margin=much", "sets margin to 'much'; it must be a number"),
-        ("epochs=1.5", "sets epochs to '1.5'; it must be a whole number"),
-        ("loss=triplet", "must be arcface or cosface or adacos or softmax"),
+        ("margin=much", 'margin is "much"; it must be a number'),
+        ("epochs=1.5", 'epochs is "1.5"; it must be a whole number'),
+        ("loss=triplet", "must be arcface, cosface, adacos or softmax"),
         ("batch_norm=yes", "must be true or false"),
-        ("margin", "sets margin to ''"),
+        ("margin", 'margin is ""'),
     ],
 )
 def test_a_trial_that_cannot_be_read_is_refused_by_name_and_value(trial: str, message: str) -> None:

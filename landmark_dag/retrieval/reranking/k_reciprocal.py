@@ -27,12 +27,12 @@ def reciprocal_lists(
     The final distance is (1 - w) Jaccard distance + w (1 - similarity); ties keep the order of the neighbours. A
     query's list depends on no other query: they are not among the photos whose sets overlap. A member of a set that
     is not among a photo's stored neighbours counts as far as the farthest of them. (Zhong, Zheng, Cao and Li,
-    "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.) Raises InputError when k2 is
-    under 1 or `index` holds fewer than k1 neighbours although there are more photos.
+    "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.) Raises InputError when
+    `index` holds fewer than k1 neighbours although there are more photos.
     """
     size, stored = index.positions.shape
-    if settings.k2 < 1 or settings.k1 < 1 or stored < min(settings.k1, size - 1):
-        raise InputError(f"k1 is {settings.k1} and k2 {settings.k2} with {stored} neighbours stored; lower k1.")
+    if stored < min(settings.k1, size - 1):
+        raise InputError(f"k1 is {settings.k1} with {stored} neighbours stored; lower k1.")
     encoded = _encoded(index, np.arange(size), index, settings.k1)
     of_queries = _encoded(queries, np.full(len(queries.positions), -1), index, settings.k1)
     listed = np.unique(queries.positions[queries.positions >= 0])

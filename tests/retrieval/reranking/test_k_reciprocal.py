@@ -82,8 +82,9 @@ def test_places_that_nothing_fills_are_minus_one() -> None:
     assert reciprocal_lists(queries, graph, 3, ReciprocalSettings()).tolist() == [[1, -1, -1]]
 
 
-@pytest.mark.parametrize("bad", [ReciprocalSettings(k1=11), ReciprocalSettings(k1=3, k2=0)])
-def test_settings_that_the_graph_cannot_answer_are_refused(bad: ReciprocalSettings) -> None:
+def test_settings_that_the_graph_cannot_answer_are_refused() -> None:
     index = unit(18, 1)
     with pytest.raises(InputError, match="lower k1"):
-        reciprocal_lists(neighbours(index[:2], index, 5), neighbours(index, index, 10, of_itself=True), 5, bad)
+        reciprocal_lists(
+            neighbours(index[:2], index, 5), neighbours(index, index, 10, of_itself=True), 5, ReciprocalSettings(k1=11)
+        )

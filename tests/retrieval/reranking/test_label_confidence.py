@@ -120,14 +120,3 @@ def test_a_photo_on_a_train_photo_has_a_finite_bridge() -> None:
         bridge_confidence(train_neighbours_frame({"q": [(1, 1.0)]}), SoftSettings(bridge_bonus=0))["confidence"][0]
         == 1000
     )
-
-
-@pytest.mark.parametrize("bad", [SoftSettings(bridge_photos=0), SoftSettings(bridge_landmarks=0)])
-def test_settings_that_make_no_bridge_are_refused(bad: SoftSettings) -> None:
-    with pytest.raises(InputError, match="No bridge has"):
-        bridge_confidence(train_neighbours_frame({"q": [(1, 1.0)]}), bad)
-
-
-def test_a_distribution_of_no_photo_is_refused() -> None:
-    with pytest.raises(InputError, match="product_k is 0"):
-        label_distribution(train_neighbours_frame({"q": [(1, 1.0)]}), SoftSettings(product_k=0))

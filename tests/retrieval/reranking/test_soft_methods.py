@@ -117,8 +117,6 @@ def test_bad_input_is_refused_by_every_variant(method: str) -> None:
     votes = scores_frame({"q": {1: 0.5}}), scores_frame({"a": {1: 0.5}})
     with pytest.raises(InputError, match="Index photo zz has no vote"):
         METHODS[method](neighbours_frame({"q": [("zz", 0.5)]}), *votes, InsertSettings())
-    with pytest.raises(InputError, match="limit is 0"):
-        METHODS[method](neighbours_frame({"q": [("a", 0.5)]}), *votes, InsertSettings(limit=0))
 
 
 def test_tiny_confidences_join_too() -> None:

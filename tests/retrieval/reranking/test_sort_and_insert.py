@@ -132,13 +132,6 @@ def test_ranks_with_a_gap_are_refused() -> None:
         sorted_ranking(frame, *votes)
 
 
-@pytest.mark.parametrize("bad", [InsertSettings(limit=0), InsertSettings(threshold=float("nan"))])
-def test_settings_that_make_no_list_are_refused(bad: InsertSettings) -> None:
-    votes = votes_frame({"q": (1, 0.3)}), votes_frame({"a": (2, 0.9)})
-    with pytest.raises(InputError, match="must"):
-        inserted_ranking(RANKING.empty(), *votes, bad)
-
-
 @pytest.mark.parametrize(
     ("offsets", "positions"), [([0, 1, 2], [0, 0]), ([0, 1], [0, 1]), ([0, 2], [0, 2]), ([0, 1], [-1])]
 )
