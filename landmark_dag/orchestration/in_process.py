@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from landmark_dag.errors import InputError
 from landmark_dag.orchestration.jobs import JOBS, THEN_TAG, whole_split_request
 from landmark_dag.orchestration.shards import register_shards
-from landmark_dag.settings.home import HomeSettings, home_folder
+from landmark_dag.settings.home import HomeSettings, home_folder, merged_settings
 from landmark_dag.storage.atomic import replacing
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, RETRIEVAL_METRICS
 from resources.photo_source import PhotoSourceResource, photo_source
