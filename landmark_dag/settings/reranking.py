@@ -1,10 +1,13 @@
 """Settings of the ways to re-rank."""
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from landmark_dag.settings.definition import ABOVE_0, AT_LEAST_0, AT_LEAST_1, SHARE, SHARE_BELOW_1, Settings
 from landmark_dag.settings.retrieval import VoteSettings
+
+LabelMethod = Literal["insert", "agreement", "label_product", "bridged"]
+"""The methods of the table retrieval.reranking.methods that may follow the sort-step: those that read labels."""
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,7 @@ class InsertSettings(Settings, section="insert"):
     threshold: Annotated[float, "query confidence + index confidence must exceed this"] = 0.6
     limit: Annotated[int, "length to which a list is cut", AT_LEAST_1] = 100
     method: Annotated[
-        str, "insert: the paper's; agreement, label_product, bridged: soft variants, without a threshold"
+        LabelMethod, "insert: the paper's; agreement, label_product, bridged: soft variants, without a threshold"
     ] = "insert"
 
 

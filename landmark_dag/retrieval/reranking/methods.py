@@ -84,7 +84,7 @@ def label_aware(name: str) -> tuple[list[Method], bool]:
 
     Raises InputError for a method that reads no labels.
     """
-    known = [name for name, method in METHODS.items() if method.reads_labels]
+    known = [name for name, method in METHODS.items() if method.reads_labels and name != "sort"]
     if name not in known:
         raise InputError(f"inserted_ranking re-ranks by labels, not by {name!r}; choose from {', '.join(known)}.")
     return [METHODS[name]], "votes" in METHODS[name].needs

@@ -1,5 +1,7 @@
 """The table of re-ranking methods: one signature, chains, and what each reads."""
 
+import typing
+
 import numpy as np
 import polars as pl
 import pytest
@@ -11,7 +13,13 @@ from landmark_dag.retrieval.reranking.inputs import PhotoVectors, RerankingInput
 from landmark_dag.retrieval.reranking.insert import inserted_ranking
 from landmark_dag.retrieval.reranking.methods import METHODS, Method, chain, label_aware, needs, rerank
 from landmark_dag.retrieval.votes import votes_of
-from landmark_dag.settings.reranking import InsertSettings, ReciprocalSettings, RerankingSettings, TraversalSettings
+from landmark_dag.settings.reranking import (
+    InsertSettings,
+    LabelMethod,
+    ReciprocalSettings,
+    RerankingSettings,
+    TraversalSettings,
+)
 from landmark_dag.storage.embeddings import Embeddings
 from landmark_dag.storage.schemas import RANKING, TRAIN_NEIGHBOURS
 from tests.support.vectors import unit_vectors
@@ -97,8 +105,13 @@ def test_an_unknown_method_names_all() -> None:
 def test_the_step_after_sorting_takes_only_methods_that_read_labels() -> None:
     assert label_aware("agreement") == ([METHODS["agreement"]], True)
     assert label_aware("bridged") == ([METHODS["bridged"]], False)
-    with pytest.raises(InputError, match="re-ranks by labels, not by 'egt'; choose from sort, insert, agreement"):
+    with pytest.raises(InputError, match="re-ranks by labels, not by 'egt'; choose from insert, agreement"):
         label_aware("egt")
+
+
+def test_the_setting_offers_every_method_that_reads_labels() -> None:
+    reading = {name for name, method in METHODS.items() if method.reads_labels} - {"sort"}
+    assert set(typing.get_args(LabelMethod)) == reading
 
 
 def test_a_method_is_added_by_one_line_of_the_table(
