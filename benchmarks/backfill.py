@@ -1,24 +1,23 @@
-"""Embedding many tiny shards through Dagster: one run for all of them, and one run for each, side by side.
+"""Embedding many tiny shards through Dagster: one run for all shards beside one run for each shard.
 
     python -m benchmarks.backfill [--shards 100] [--photos 4] [--single 5]
 
-Both materialize index/photos and index/embeddings through `dagster asset materialize`, each in a home of its own. "The
-work" is what the steps report of their computing; the rest is what Dagster, start-up and imports cost a shard. One run
-for each shard is measured on some of the shards, for it takes the same time for every one of them.
+Both ways materialize index/photos and index/embeddings with `dagster asset materialize`, each in its own home. "Work"
+is the computing time that the steps report; the rest is what Dagster, start-up and imports cost. One run for each
+shard takes the same time for every shard, so only some of the shards are measured.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import click
 import dagster as dg
 import numpy as np
-from PIL import Image
 
+from benchmarks.gldv2 import noise_photo
+from benchmarks.measuring import measured_process
 from landmark_dag.orchestration.in_process import prepare_home
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.home import HomeSettings
@@ -36,8 +35,8 @@ def make_home(folder: Path, shards: int, photos: int) -> list[str]:
     for split, count in places.items():
         (folder / "photos" / split).mkdir(parents=True)
         for number in range(count):
-            noise = np.random.default_rng(number).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-            Image.fromarray(noise).save(folder / "photos" / split / f"{number:06d}.jpg", quality=80)
+            photo = noise_photo(np.random.default_rng(number), 160, 120)
+            (folder / "photos" / split / f"{number:06d}.jpg").write_bytes(photo)
     home = folder / "home"
     prepare_home(home, HomeSettings(str(folder / "photos"), "demo"))
     keys = FolderSource(folder / "photos", photos, home / "shards").shards("index")
@@ -51,17 +50,15 @@ def make_home(folder: Path, shards: int, photos: int) -> list[str]:
 
 
 def materialize(home: Path, *partitions: str) -> float:
-    """Materialize photos and embeddings in a process of their own, as people do; return the seconds it took."""
+    """Materialize photos and embeddings in a new process, as people do; return the seconds."""
     command = [str(Path(sys.executable).with_name("dagster")), "asset", "materialize", "-m", "landmark_dag.definitions"]
     command += ["--select", " or ".join(f'key:"{key.to_user_string()}"' for key in ASSETS), *partitions]
     environment = os.environ | {"LANDMARK_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
-    started = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, capture_output=True)
-    return time.perf_counter() - started
+    return measured_process(command, environment)[0]
 
 
 def work(home: Path) -> float:
-    """Return the seconds of computing that all shards report."""
+    """Return the computing seconds that all shards report."""
     with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
         records = [instance.fetch_materializations(key, limit=10_000).records for key in ASSETS]
     events = [record.asset_materialization for several in records for record in several]
@@ -71,9 +68,9 @@ def work(home: Path) -> float:
 @click.command()
 @click.option("--shards", default=100, show_default=True)
 @click.option("--photos", default=4, show_default=True, help="photos of a shard")
-@click.option("--single", default=5, show_default=True, help="shards that get a run each")
+@click.option("--single", default=5, show_default=True, help="shards that get their own run")
 def main(shards: int, photos: int, single: int) -> None:
-    """Print seconds a shard beyond the work itself, and the ratio."""
+    """Print the seconds a shard beyond the work itself, for both ways, and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
         keys = make_home(Path(folder, "each"), shards, photos)
         each = [materialize(Path(folder, "each/home"), "--partition", key) for key in keys[:single]]

@@ -1,23 +1,24 @@
-"""How well cleaning tells right labels from wrong ones: what each cell of the keep rule keeps.
+"""How well cleaning separates right labels from wrong ones, for many keep rules.
 
     python -m benchmarks.cleaning_quality PHOTOS [--residual 8] [--hypotheses 4096]
-        [--deep --backbone mobilenetv2_100 --weights FILE --dimensions 128 --device cuda]
+        [--backbone mobilenetv2_100 --weights FILE --dimensions 128 --device cuda]
 
-PHOTOS is a folder of photos (train/<landmark>/*.jpg) with a train_noise.csv whose column `id` names the photos
-of a wrong label. All pairs of one label are verified; the file of wrong labels only scores the result.
+PHOTOS is a folder (train/<landmark>/*.jpg) with a file train_noise.csv whose column `id` lists the photos with a wrong
+label. All pairs of photos of one label are verified; the list of wrong labels only scores the result. With --backbone
+photos are matched by deep local features of that timm model, else by RootSIFT.
 """
 
-import argparse
 import csv
 import itertools
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from benchmarks.measuring import measured
 from landmark_dag.cleaning.keep_rule import clean
 from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
 from landmark_dag.matching.local_features import JoinedFeatures, extract_shard
@@ -31,35 +32,6 @@ from landmark_dag.training.network import build_network
 
 MIN_INLIERS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 30, 40, 50)
 MIN_VERIFIED = (1, 2, 3, 4, 5)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("--residual", type=float, default=VerificationSettings.residual)
-    parser.add_argument("--hypotheses", type=int, default=VerificationSettings.hypotheses)
-    parser.add_argument("--deep", action="store_true", help="deep local features in place of RootSIFT")
-    parser.add_argument("--backbone", default="mobilenetv2_100")
-    parser.add_argument("--weights", default="hub")
-    parser.add_argument("--dimensions", type=int, default=LocalFeatureSettings.dimensions)
-    parser.add_argument("--device", default="cpu")
-    arguments = parser.parse_args()
-    labels = read_labels(arguments.photos)
-    with (arguments.photos / "train_noise.csv").open(newline="") as file:
-        wrong = {row["id"] for row in csv.DictReader(file)}
-    start = time.perf_counter()
-    features = extract(located(arguments.photos, labels), arguments)
-    extracted = time.perf_counter()
-    settings = VerificationSettings(residual=arguments.residual, hypotheses=arguments.hypotheses)
-    matches = verify(features, labels, settings, arguments.device)
-    seconds = time.perf_counter() - extracted
-    print(f"{labels.height} photos, {len(wrong)} of a wrong label; features in {extracted - start:.1f} s")
-    print(f"{matches.height} pairs of one label verified in {seconds:.1f} s: {matches.height / seconds:.0f} a second")
-    print("\nright photos kept, percent / wrong photos kept")
-    print("min_inliers" + "".join(f"{f'x {count}':>12}" for count in MIN_VERIFIED))
-    for min_inliers in MIN_INLIERS:
-        cells = (kept(labels, matches, wrong, KeepRule(min_inliers, count)) for count in MIN_VERIFIED)
-        print(f"{min_inliers:>11}" + "".join(f"{right:>7.1f} /{mistakes:>3}" for right, mistakes in cells))
 
 
 def read_labels(photos: Path) -> pl.DataFrame:
@@ -76,14 +48,19 @@ def located(photos: Path, labels: pl.DataFrame) -> list[PhotoLocation]:
     return [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
 
 
-def extract(photos: list[PhotoLocation], arguments: argparse.Namespace) -> JoinedFeatures:
-    """Return the local features of `photos`."""
-    if not arguments.deep:
-        return JoinedFeatures(list(extract_shard(photos, LocalFeatureSettings())))
-    settings = LocalFeatureSettings(kind="deep", dimensions=arguments.dimensions)
-    network = build_network(NetworkSettings(backbone=arguments.backbone, weights=arguments.weights), seed=0)
-    whitening = fit_whitening(photos, network, settings, arguments.device)
-    return JoinedFeatures(list(extract_deep_shard(photos, network, whitening, settings, arguments.device)))
+def rootsift_features(photos: list[PhotoLocation]) -> JoinedFeatures:
+    """Return the RootSIFT features of `photos`."""
+    return JoinedFeatures(list(extract_shard(photos, LocalFeatureSettings())))
+
+
+def deep_features(
+    photos: list[PhotoLocation], network_settings: NetworkSettings, dimensions: int, device: str
+) -> JoinedFeatures:
+    """Return the deep local features of `photos`, whitened on the same photos."""
+    settings = LocalFeatureSettings(kind="deep", dimensions=dimensions)
+    network = build_network(network_settings, seed=0)
+    whitening = fit_whitening(photos, network, settings, device)
+    return JoinedFeatures(list(extract_deep_shard(photos, network, whitening, settings, device)))
 
 
 def verify(features: JoinedFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
@@ -101,7 +78,7 @@ def verify(features: JoinedFeatures, labels: pl.DataFrame, settings: Verificatio
 
 
 def pairs_of_one_label(labels: pl.DataFrame) -> Iterator[tuple[int, int]]:
-    """Yield the rows of `labels` that stand for photos of one landmark, two by two."""
+    """Yield every pair of rows of `labels` with one landmark."""
     landmark: NDArray[np.int64] = labels["landmark_id"].to_numpy()
     for label in np.unique(landmark):
         yield from itertools.combinations(np.flatnonzero(landmark == label).tolist(), 2)
@@ -111,6 +88,39 @@ def kept(labels: pl.DataFrame, matches: pl.DataFrame, wrong: set[str], rule: Kee
     """Return the percentage of the right photos and the number of the wrong ones that `rule` keeps."""
     ids = set(clean(labels, matches, rule)["image_id"])
     return 100 * len(ids - wrong) / (labels.height - len(wrong)), len(ids & wrong)
+
+
+@click.command()
+@click.argument("photos", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--residual", default=VerificationSettings.residual, show_default=True, help="pixels")
+@click.option("--hypotheses", default=VerificationSettings.hypotheses, show_default=True)
+@click.option("--backbone", default="", help="timm model of deep local features  [default: RootSIFT]")
+@click.option("--weights", default="hub", show_default=True, help="its weights: a file, or `hub`")
+@click.option("--dimensions", default=LocalFeatureSettings.dimensions, show_default=True, help="of deep descriptors")
+@click.option("--device", default="cpu", show_default=True)
+def main(
+    photos: Path, residual: float, hypotheses: int, backbone: str, weights: str, dimensions: int, device: str
+) -> None:
+    """Print the right and the wrong photos that each keep rule keeps."""
+    labels = read_labels(photos)
+    with (photos / "train_noise.csv").open(newline="") as file:
+        wrong = {row["id"] for row in csv.DictReader(file)}
+    places = located(photos, labels)
+    network = NetworkSettings(backbone=backbone, weights=weights)
+    extracted = measured(
+        lambda: deep_features(places, network, dimensions, device) if backbone else rootsift_features(places)
+    )
+    settings = VerificationSettings(residual=residual, hypotheses=hypotheses)
+    verified = measured(lambda: verify(extracted.result, labels, settings, device))
+    matches = verified.result
+    rate = matches.height / verified.seconds
+    print(f"{labels.height} photos, {len(wrong)} with a wrong label; features in {extracted.seconds:.1f} s")
+    print(f"{matches.height} pairs of one label verified in {verified.seconds:.1f} s: {rate:.0f} a second")
+    print("\nright photos kept, percent / wrong photos kept")
+    print("min_inliers" + "".join(f"{f'x {count}':>12}" for count in MIN_VERIFIED))
+    for min_inliers in MIN_INLIERS:
+        cells = (kept(labels, matches, wrong, KeepRule(min_inliers, count)) for count in MIN_VERIFIED)
+        print(f"{min_inliers:>11}" + "".join(f"{right:>7.1f} /{mistakes:>3}" for right, mistakes in cells))
 
 
 if __name__ == "__main__":

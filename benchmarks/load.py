@@ -1,19 +1,21 @@
-"""Load: photos against seconds and memory, from ingest to rankings, on homes that grow.
+"""Seconds and memory of whole runs, from photos to rankings, as the number of photos grows.
 
-`python -m benchmarks.load [--photos 1000 10000 100000] [--shards 100]` renders photos of 96 x 96 pixels, runs the whole
-graph on them with the demo's network and one epoch, and prints a line for each number of photos: seconds, photos a
-second, the peak memory of the run's processes together, photos that could be read, and rows of the inserted ranking.
-A tenth are train photos, of a landmark for every twenty; a hundredth are queries.
+    python -m benchmarks.load [--photos 1000 --photos 10000 --photos 100000] [--shards 100]
+
+Each run renders photos of 96 x 96 pixels and materializes the whole graph on them, with the demo's network and one
+epoch, in a home of its own. One line for each number of photos: seconds, photos a second, the peak memory of all
+processes of the run together, photos that could be read, and rows of the inserted ranking. A tenth of the photos are
+train photos, twenty for each landmark; a hundredth are queries.
 """
 
-import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import replace
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import click
 import numpy as np
 import polars as pl
 from PIL import Image
@@ -23,11 +25,11 @@ from landmark_dag.settings import profiles
 from landmark_dag.settings.cleaning import KeepRule
 
 _SIDE, _BLOCKS, _SPARE = 96, 12, 16
-"""Pixels of a photo's side, blocks of a landmark's, and pixels that a photo may be moved over its landmark."""
+"""Pixels of a photo's side, blocks of a landmark's side, and pixels by which photos of a landmark may be shifted."""
 
 
 def render(photos: Path, count: int, seed: int = 0) -> None:
-    """Write `count` JPEGs of 96 x 96 pixels: parts of landmarks that are patterns of blocks, with noise."""
+    """Write `count` JPEGs of 96 x 96 pixels. A landmark is a pattern of blocks; a photo is a part of it with noise."""
     rng = np.random.default_rng(seed)
     train, queries = count // 10, max(1, count // 100)
     landmarks = max(2, train // 20)
@@ -52,11 +54,13 @@ def render(photos: Path, count: int, seed: int = 0) -> None:
         whole.crop((left, top, left + _SIDE, top + _SIDE)).save(folder / f"{number:08d}.jpg", quality=85)
 
 
-def peak_memory(process: subprocess.Popen[str], peaks: list[int]) -> None:
-    """Watch the proportional memory (PSS, bytes) of a process and its children until it ends; keep the largest."""
-    while process.poll() is None:
-        peaks[0] = max(peaks[0], sum(map(_memory, [process.pid, *_children(process.pid)])))
+def peak_memory(process: BaseProcess) -> int:
+    """Wait for a process to end; return the largest memory in bytes (PSS) of it and its children together."""
+    peak, parent = 0, process.pid or 0
+    while process.is_alive():
+        peak = max(peak, sum(map(_memory, [parent, *_children(parent)])))
         time.sleep(0.5)
+    return peak
 
 
 def _children(parent: int) -> list[int]:
@@ -81,22 +85,20 @@ def _memory(process: int) -> int:
 
 
 def measure(count: int, shards: int) -> tuple[float, int, int, int]:
-    """Return seconds, peak memory, readable photos and rows ranked of a run over `count` photos in about `shards`."""
+    """Return seconds, peak memory, readable photos and ranked rows of a run over `count` photos in about `shards`."""
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
         render(home / "photos", count)
-        per_shard = str(max(1, -(-count // shards)))
-        command = [sys.executable, "-m", "benchmarks.load", "--run", name, "--per-shard", per_shard]
+        process = get_context("spawn").Process(target=run, args=(home, max(1, -(-count // shards))))
         started = time.monotonic()
-        process = subprocess.Popen(command, text=True)
-        peaks = [0]
-        peak_memory(process, peaks)
-        if process.returncode:
-            raise SystemExit(f"the run over {count} photos ended with status {process.returncode}")
+        process.start()
+        peak = peak_memory(process)
+        if process.exitcode:
+            raise SystemExit(f"The run over {count} photos ended with status {process.exitcode}.")
         seconds = time.monotonic() - started
         store = home / "home" / "store"
         photos = pl.read_parquet(store / "*" / "photos" / "*.parquet", columns=["image_id"]).height
-        return seconds, peaks[0], photos, pl.read_parquet(store / "inserted_ranking" / "*.parquet").height
+        return seconds, peak, photos, pl.read_parquet(store / "inserted_ranking" / "*.parquet").height
 
 
 def run(folder: Path, per_shard: int) -> None:
@@ -123,21 +125,16 @@ def run(folder: Path, per_shard: int) -> None:
         run_pipeline(defs(), bar)
 
 
-def main() -> None:
-    """Measure and print the curve."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load")
-    parser.add_argument("--photos", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--shards", type=int, default=100)
-    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--per-shard", type=int, default=1, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.run:
-        run(asked.run, asked.per_shard)
-        return
+@click.command()
+@click.option("--photos", multiple=True, type=int, default=(1000, 10_000, 100_000), help="may be repeated")
+@click.option("--shards", default=100, show_default=True, help="shards of all splits together, about")
+def main(photos: tuple[int, ...], shards: int) -> None:
+    """Print one line for each number of photos."""
     print(f"{'photos':>9} {'seconds':>9} {'photos/s':>9} {'peak GB':>9} {'readable':>9} {'ranked':>9}", flush=True)
-    for count in asked.photos:
-        seconds, peak, photos, ranked = measure(count, asked.shards)
-        print(f"{count:9,} {seconds:9.1f} {count / seconds:9.1f} {peak / 1e9:9.2f} {photos:9,} {ranked:9,}", flush=True)
+    for count in photos:
+        seconds, peak, readable, ranked = measure(count, shards)
+        rate = count / seconds
+        print(f"{count:9,} {seconds:9.1f} {rate:9.1f} {peak / 1e9:9.2f} {readable:9,} {ranked:9,}", flush=True)
 
 
 if __name__ == "__main__":

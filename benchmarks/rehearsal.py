@@ -1,17 +1,17 @@
-"""Votes, graph, rankings, metrics and submission at a share of Google Landmarks v2's size, through Dagster.
+"""What each step takes from votes to submission, at a share of Google Landmarks v2's size, through Dagster.
 
     python -m benchmarks.rehearsal [--share 0.01 --share 0.1 --share 1] [--home DIR] [--device cuda] [--json]
 
-Embeddings are synthetic: clusters around landmarks with a long tail, 30 % of the index and half of the queries of no
-landmark that train knows. They are stored as the assets would store them; everything after them is materialized by the
-assets, each with its checks in a process of its own. What is stored is not computed again: a rehearsal that was stopped
-goes on, and keeps what it measured.
+Embeddings are synthetic: clusters around landmarks, of which few have many photos. 30 % of the index photos and half
+of the queries show no landmark of train. They are stored as the assets would store them. The assets then materialize
+everything after them, each with its checks in a new process. What is stored is not computed again, so a rehearsal that
+was stopped goes on and keeps its measurements.
 
-For each stage: seconds by the clock and of the processors; bytes read from disk (the page cache is emptied of the
-store's files before); peak memory, resident and the part of it that is no file's; and the share of its floor, which is
-its multiplications and additions at the speed of the product alone, and the bytes of its inputs and outputs at the
-speed of reading, both measured in the same run; `product` is the product's share of the processors' seconds, which
-also holds where others use the processors. The checks' seconds stand apart.
+Columns for each stage: seconds by the clock and of the processors; MB read from disk (its files are dropped from the
+page cache before); peak memory, resident and anonymous (that of no file). `floor` is the time of the stage's
+multiplications and additions at the speed of the matrix product alone, and of the bytes of its inputs and outputs at
+the speed of reading; both speeds are measured in the same run. `product` is the product's share of the processors'
+seconds, which holds even where other programs use the processors. The seconds of the checks are listed apart.
 """
 
 import functools
@@ -39,23 +39,22 @@ COLUMNS = {
     "of floor": "{of_floor:.0%}",
     "product": "{of_product:.0%}",
     "checks s": "{checks_seconds:.1f}",
-    "their processor s": "{checks_processor_seconds:.1f}",
+    "checks processor s": "{checks_processor_seconds:.1f}",
     "read MB": "{read_mb:.0f}",
     "there MB": "{there_mb:.0f}",
     "peak MB": "{peak_mb:.0f}",
     "anonymous MB": "{anonymous_mb:.0f}",
 }
 
-
 IMPORTED = ["benchmarks.rehearsal_home", "landmark_dag.definitions", "dagster._core.storage.sqlite_storage", "numba"]
-"""What every step's process has imported when its step begins."""
+"""Modules that the process of a step has imported when the step begins."""
 
 
 def rehearse(rehearsal: Rehearsal, device: str, together: bool, drawn_votes: bool) -> list[dict[str, Any]]:
     """Make the home, materialize every stage, and return what each took, now or when it was computed.
 
-    Each stage has a process of its own, or one has all, forked from one that has imported what all need. Definitions
-    take their defaults from the profile of the present home, which is the same in every rehearsal.
+    Each stage runs in a new process, or all run in one (`together`); both are forked from one that has imported
+    IMPORTED. Definitions take their defaults from the home's profile, which is the same in every rehearsal.
     """
     home, notes = str(rehearsal.home), rehearsal.home / "measured.json"
     rehearsal.folder.mkdir(parents=True, exist_ok=True)
@@ -92,10 +91,7 @@ def rehearse(rehearsal: Rehearsal, device: str, together: bool, drawn_votes: boo
 
 
 def _floor(taken: dict[str, Any], stage: Stage, rehearsal: Rehearsal, speeds: dict[str, float]) -> dict[str, float]:
-    """Return the seconds that the computed shards take at least, and the share of the time that this is.
-
-    The product's share of the processors' seconds also stands where others use them meanwhile.
-    """
+    """Return the least seconds that the computed shards can take, and their share of the time measured."""
     counts = rehearsal.counts
     operations = 2 * rehearsal.dimensions * counts[stage.product[0]] * counts[stage.product[1]] if stage.product else 0
     operations *= taken["computed"] / taken["of"]
@@ -123,15 +119,15 @@ def table(rows: list[dict[str, Any]]) -> str:
 @click.command()
 @click.option("--share", "shares", multiple=True, default=(0.01,), show_default=True, help="may be repeated")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), default=Path("home/rehearsal"))
-@click.option("--shards", default=0, help="shards a split at most; 0: 50 of train, 50 of index, 20 of queries")
+@click.option("--shards", default=0, help="most shards of a split; 0: 50 of train, 50 of index, 20 of query")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--together", is_flag=True, help="one process for all stages, as `landmark-dag run` does")
-@click.option("--drawn-votes", is_flag=True, help="votes of index photos are drawn in place of the longest search")
-@click.option("--json", "as_json", is_flag=True, help="print one JSON object in place of the table")
+@click.option("--drawn-votes", is_flag=True, help="draw the votes of index photos and leave out the longest search")
+@click.option("--json", "as_json", is_flag=True, help="print one JSON object instead of the table")
 def main(
     shares: tuple[float, ...], home: Path, shards: int, device: str, together: bool, drawn_votes: bool, as_json: bool
 ) -> None:
-    """Rehearse at each share, in a folder of its own under the home, and print what every stage took."""
+    """Rehearse at each share, each in its own folder under the home, and print what every stage took."""
     rows = []
     for share in shares:
         rows += rehearse(Rehearsal(home.absolute() / f"{share:g}", share, shards), device, together, drawn_votes)

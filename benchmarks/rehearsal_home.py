@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, TRAIN
+from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, TRAIN, spectrum, zipf_landmarks
 from landmark_dag.photos.gldv2 import Gldv2Source
 from landmark_dag.photos.source import SPLITS
 from landmark_dag.settings.home import HomeSettings
@@ -24,7 +24,7 @@ from resources.store import WHOLE, Store
 
 MODEL = "synthetic"
 NOISE = 0.4, 1.4
-"""Least and largest length of a photo's own part, beside that of its landmark's centre."""
+"""Smallest and largest length of a photo's own part, relative to that of its landmark's centre."""
 
 _IN_DOMAIN = {"train": 1.0, "index": 0.7, "query": 0.5}
 _RIGHT_VOTES = 0.6
@@ -33,7 +33,7 @@ _ODD = 0x9E3779B97F4A7C15
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """What is made: a `share` of every count of the dataset, in at most `shards` shards a split (0: the dataset's)."""
+    """Sizes of a rehearsal: a `share` of each of the dataset's counts, in at most `shards` shards a split (0: all)."""
 
     home: Path
     share: float
@@ -49,16 +49,16 @@ class Rehearsal:
 
     @property
     def landmarks(self) -> int:
-        """Landmarks of the train photos, each of which has two at least."""
+        """Landmarks of the train photos; each has at least two."""
         return max(2, min(round(LANDMARKS * self.share), self.counts["train"] // 2))
 
     @property
     def folder(self) -> Path:
-        """The root of the dataset: its ground truth is there, its photos are not."""
+        """The root of the dataset, which holds its ground truth but no photos."""
         return self.home / f"dataset_{digest([self.share, self.shards, self.dimensions, self.seed])[:8]}"
 
     def home_settings(self) -> HomeSettings:
-        """Return the settings of the home: the profile of the dataset, its ground truth beside the home's store."""
+        """Return the settings of the home: the profile of the dataset, with fewer shards where `shards` says so."""
         full, values = Gldv2Settings(), {}
         for split in SPLITS if self.shards else ():
             tars = getattr(full, f"{split}_tars")
@@ -66,7 +66,7 @@ class Rehearsal:
         return HomeSettings(photos=f"file://{self.folder}", profile="gldv2", values=values)
 
     def photos_of(self, split: str) -> Iterator[tuple[str, NDArray[np.int64]]]:
-        """Yield every shard's key and the numbers of its photos, by image id."""
+        """Yield the key of every shard and the numbers of its photos, sorted by image id."""
         settings = self.home_settings()
         keys = Gldv2Source(Gldv2Settings(base_url=settings.photos, **settings.dataset), self.home).shards(split)
         bounds = np.linspace(0, self.counts[split], len(keys) + 1).astype(np.int64)
@@ -75,15 +75,13 @@ class Rehearsal:
             yield key, numbers[np.argsort(_hashes(split, numbers))]
 
     def landmarks_of(self, split: str) -> NDArray[np.int64]:
-        """Return the landmark of every photo, by number; -1 for a photo of none that train knows.
+        """Return the landmark of every photo by number; -1 for a photo that shows no landmark of train.
 
-        Few landmarks have many photos (Zipf, exponent 0.65); queries ask for all alike.
+        Few landmarks have many photos (Zipf, exponent 0.65); queries are spread over all alike.
         """
         generator = np.random.default_rng([self.seed, SPLITS.index(split)])
         count = self.counts[split]
-        weights = np.arange(1, self.landmarks + 1) ** (0.0 if split == "query" else -0.65)
-        drawn = np.searchsorted(np.cumsum(weights / weights.sum()), generator.random(count))
-        drawn = drawn.clip(max=self.landmarks - 1)
+        drawn = zipf_landmarks(count, generator, self.landmarks, exponent=0.0 if split == "query" else 0.65)
         if split == "train":
             drawn[: 2 * self.landmarks] = np.repeat(np.arange(self.landmarks), 2)
         drawn[generator.random(count) >= _IN_DOMAIN[split]] = -1
@@ -91,14 +89,14 @@ class Rehearsal:
 
 
 def image_ids(split: str, numbers: NDArray[np.int64]) -> list[str]:
-    """Return the ids of photos by number: 16 hexadecimal digits, of no other photo of any split."""
+    """Return the ids of photos by number: 16 hexadecimal digits, unique over all splits."""
     return [f"{value:016x}" for value in _hashes(split, numbers).tolist()]
 
 
 def make_home(rehearsal: Rehearsal, drawn_votes: bool = False) -> None:
-    """Store what the assets up to the embeddings would, and tell Dagster; what is stored already is left alone.
+    """Store what the assets up to the embeddings store, and report it to Dagster; what is stored is kept.
 
-    With `drawn_votes` the votes of index photos are stored as well, drawn and not searched.
+    With `drawn_votes` the votes of index photos are drawn and stored too, so that no search is needed for them.
     """
     truth = rehearsal.folder / "ground_truth"
     store = Store(root=str(rehearsal.home / "store"))
@@ -142,7 +140,7 @@ class _Maker:
             self._report(f"{split}/embeddings", key, {"dagster/row_count": len(ids), "model": MODEL})
 
     def votes(self, key: str, numbers: NDArray[np.int64], landmarks: NDArray[np.int64]) -> None:
-        """Store, where there are none, votes for the landmark of most photos and for any landmark of the others."""
+        """Store votes where there are none: most photos get their own landmark, the others any landmark."""
         if not (path := self.store.path("index/votes", key)).exists():
             generator = np.random.default_rng([self.rehearsal.seed, len(SPLITS) + 1, int(numbers.min())])
             right = (landmarks >= 0) & (generator.random(len(landmarks)) < _RIGHT_VOTES)
@@ -182,7 +180,7 @@ class _Maker:
         return digest([self.rehearsal.folder.name, asset, shard])
 
     def _missing(self, asset: str, shard: str = WHOLE) -> Path | None:
-        """Return where the output belongs, None where it is stored."""
+        """Return the path of an output that is not stored yet, else None."""
         path = self.store.path(asset, shard)
         return None if self.store.version(path) == self._version(asset, shard) else path
 
@@ -198,19 +196,19 @@ class _Maker:
 
 
 def _end_killed_runs(instance: dg.DagsterInstance) -> None:
-    """Mark runs of a rehearsal that was killed as failed, and free the slots that they would hold for ever."""
+    """Mark the runs of a killed rehearsal as failed, and free the slots that they hold."""
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
         instance.report_run_failed(run, "The process of this run was killed.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
 
 
 def _hashes(split: str, numbers: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Return a distinct 64-bit number for every photo of every split: an odd factor loses none."""
+    """Return a 64-bit number for every photo, unique over all splits: multiplying by an odd number loses none."""
     return (numbers.astype(np.uint64) + np.uint64(SPLITS.index(split) << 40)) * np.uint64(_ODD)
 
 
 def _manifest(ids: list[str], path: str) -> pl.DataFrame:
-    """Return the manifest of photos that were never there."""
+    """Return a manifest of invented photos."""
     frame = pl.DataFrame({"image_id": ids}).with_columns(
         path=pl.lit(path),
         offset=512 * pl.int_range(pl.len(), dtype=pl.Int64),
@@ -222,31 +220,28 @@ def _manifest(ids: list[str], path: str) -> pl.DataFrame:
     return MANIFEST.conform(frame, "the manifest")
 
 
-def _spectrum(dimensions: int) -> NDArray[np.float32]:
-    return (np.arange(1, dimensions + 1) ** -0.4).astype(np.float32)
-
-
 def _centres(rehearsal: Rehearsal) -> NDArray[np.float32]:
     """Return the centre of every landmark, with a power-law spectrum."""
     generator = np.random.default_rng([rehearsal.seed, len(SPLITS) + 2])
     shape = rehearsal.landmarks, rehearsal.dimensions
-    return generator.standard_normal(shape, np.float32) * _spectrum(rehearsal.dimensions)
+    return generator.standard_normal(shape, np.float32) * spectrum(rehearsal.dimensions).astype(np.float32)
 
 
 def _vectors(landmarks: NDArray[np.int64], centres: NDArray, generator: np.random.Generator) -> NDArray[np.float16]:
-    """Return unit vectors around the landmarks' centres; a photo of no landmark has a centre of its own."""
+    """Return unit vectors around the landmarks' centres; a photo without a landmark gets its own centre."""
     shape = len(landmarks), centres.shape[1]
+    deviations = spectrum(shape[1]).astype(np.float32)
     vectors = generator.standard_normal(shape, np.float32)
-    vectors *= _spectrum(shape[1]) * generator.uniform(*NOISE, (len(landmarks), 1)).astype(np.float32)
+    vectors *= deviations * generator.uniform(*NOISE, (len(landmarks), 1)).astype(np.float32)
     own = landmarks < 0
     vectors[~own] += centres[landmarks[~own]]
-    vectors[own] += generator.standard_normal((own.sum(), shape[1]), np.float32) * _spectrum(shape[1])
+    vectors[own] += generator.standard_normal((own.sum(), shape[1]), np.float32) * deviations
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors.astype(np.float16)
 
 
 def _write_ground_truth(rehearsal: Rehearsal, folder: Path) -> None:
-    """Write both solutions: the photos of a query's landmark are right; a query of none is ignored in retrieval."""
+    """Write both solutions. Photos of the query's landmark are relevant; retrieval ignores a query that shows none."""
     landmarks, index = rehearsal.landmarks_of("query"), rehearsal.landmarks_of("index")
     public = np.random.default_rng([rehearsal.seed, len(SPLITS)]).random(len(landmarks)) < 1 / 3
     queries = pl.DataFrame(

@@ -1,4 +1,4 @@
-"""One asset materialized in a process of its own, with what it and its checks took."""
+"""The stages of the rehearsal: one asset materialized, with what it and its checks took."""
 
 import os
 import threading
@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from benchmarks.measuring import bytes_read, drop_from_page_cache, measured, memory, reset_peak_memory
 from resources.store import Store
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -18,7 +19,7 @@ _BLOCK = 2**23
 
 @dataclass(frozen=True)
 class Stage:
-    """An asset, the split whose shards it has (none: it has no shards), what it reads, and whose products it takes."""
+    """An asset: the split of its shards (empty: it has none), its inputs, and which splits' vectors it multiplies."""
 
     asset: str
     split: str
@@ -49,14 +50,14 @@ STAGES = (
 def materialize(home: str, stage: Stage, device: str) -> dict[str, Any]:
     """Materialize the stage's asset over all of its shards and run its checks; return what that took.
 
-    The store's files are put out of the page cache first, so that bytes read are read from disk.
+    The files of the store are dropped from the page cache first, so that they are read from disk.
     """
     os.environ |= {"LANDMARK_HOME": home, "DAGSTER_HOME": f"{home}/dagster", "LANDMARK_DEVICE": device}
     from landmark_dag import definitions as location
 
     store = Store(root=f"{home}/store")
     for path in Path(store.root).rglob("*.*"):
-        _forget(path)
+        drop_from_page_cache(path)
     with dg.DagsterInstance.get() as instance:
         shards = instance.get_dynamic_partitions(f"{stage.split}_shards") if stage.split else []
         ends = {"start": shards[0], "end": shards[-1]} if shards else {}
@@ -83,16 +84,16 @@ def materialize(home: str, stage: Stage, device: str) -> dict[str, Any]:
 
 
 def stored_bytes(store: Store, asset: str) -> int:
-    """Return the size of all files of an asset."""
+    """Return the size in bytes of all files of an asset."""
     whole = store.path(asset)
     return sum(path.stat().st_size for path in (whole, *whole.with_suffix("").glob("*.*")) if path.exists())
 
 
 def product_speed(device: str) -> tuple[float, float]:
-    """Return the multiplications and additions of the product alone in a second, and in a processor's; best of five.
+    """Return the operations a second of the matrix product alone, by the clock and a processor; the best of five runs.
 
-    It is the fastest that the search may use: of 8-bit integers on a CPU that multiplies them, else of float32; of
-    float16 with sums in float32 on a GPU, whose processor seconds tell nothing.
+    The product is the fastest that the search may use: 8-bit integers on a CPU that multiplies them, else float32; on
+    a GPU float16 with sums in float32, where the processor's seconds mean nothing.
     """
     import torch
 
@@ -103,7 +104,6 @@ def product_speed(device: str) -> tuple[float, float]:
 
         def multiply() -> None:
             torch.mm(x, y.T, out_dtype=torch.float32)
-            torch.cuda.synchronize()
     else:
         kind, result = (torch.int8, torch.int32) if all(integer_steps()) else (torch.float32, torch.float32)
         x, y = ((20 * torch.randn(rows, 512)).clamp(-63, 63).to(kind) for rows in (4096, 65536))
@@ -115,21 +115,16 @@ def product_speed(device: str) -> tuple[float, float]:
                     part = x[first : first + 1024], y[start : start + 4096].T
                     (torch._int_mm if kind == torch.int8 else torch.mm)(*part, out=tile.view(1024, 4096))
 
-    seconds, of_processors = [], []
-    for _ in range(6):
-        started, used = time.perf_counter(), time.process_time()
-        multiply()
-        seconds.append(time.perf_counter() - started)
-        of_processors.append(time.process_time() - used)
+    runs = [measured(multiply, device) for _ in range(6)][1:]
     operations = 2 * len(x) * len(y) * 512
-    return operations / min(seconds[1:]), operations / min(of_processors[1:])
+    return operations / min(run.seconds for run in runs), operations / min(run.processor_seconds for run in runs)
 
 
 def read_speed(home: str) -> float:
-    """Return the bytes a second of reading embeddings of the home from disk."""
+    """Return the bytes a second of reading the home's train embeddings from disk."""
     paths = sorted(Path(home, "store", "train", "embeddings").glob("*.arrow"))
     for path in paths:
-        _forget(path)
+        drop_from_page_cache(path)
     total, started = 0, time.perf_counter()
     for path in paths:
         with path.open("rb", buffering=0) as file:
@@ -139,7 +134,7 @@ def read_speed(home: str) -> float:
 
 
 class _Meter:
-    """Hears of a run's steps and notes what each took: a context manager, which samples memory meanwhile."""
+    """Measures the steps of a run from its events; a context manager, since it samples memory meanwhile."""
 
     def __init__(self) -> None:
         self.steps: dict[str, dict[str, float]] = {}
@@ -157,43 +152,27 @@ class _Meter:
         self._sampler.join()
 
     def listen(self, event: dg.EventLogEntry) -> None:
-        """Take an event of the run, in the thread that makes it."""
+        """Note what a step took; Dagster calls it in the thread that logs the event."""
         kind = event.dagster_event.event_type if event.dagster_event else None
         if kind is dg.DagsterEventType.STEP_START:
-            Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+            reset_peak_memory()
             self._anonymous, self._before = 0, _usage()
         elif kind is dg.DagsterEventType.STEP_SUCCESS:
             taken = {name: value - self._before[name] for name, value in _usage().items()}
-            memory = _memory()
-            anonymous = max(self._anonymous, memory["RssAnon"])
-            taken |= {"peak_mb": memory["VmHWM"] / 1e6, "anonymous_mb": anonymous / 1e6}
+            now = memory()
+            anonymous = max(self._anonymous, now["RssAnon"])
+            taken |= {"peak_mb": now["VmHWM"] / 1e6, "anonymous_mb": anonymous / 1e6}
             self.steps[event.dagster_event.step_key] = {name: round(value, 3) for name, value in taken.items()}
 
     def _sample(self) -> None:
         while not self._done.wait(0.02):
-            self._anonymous = max(self._anonymous, _memory()["RssAnon"])
+            self._anonymous = max(self._anonymous, memory()["RssAnon"])
 
 
 def _usage() -> dict[str, float]:
-    """Return seconds and bytes from disk of this process so far."""
-    read = next(line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("read_bytes"))
+    """Return the seconds and the bytes read from disk of this process so far."""
     return {
         "seconds": time.perf_counter(),
         "processor_seconds": time.process_time(),
-        "bytes_read": int(read.split()[1]),
+        "bytes_read": bytes_read("read_bytes"),
     }
-
-
-def _memory() -> dict[str, int]:
-    """Return this process's memory in bytes, as /proc/self/status names it."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines if line.endswith(" kB")}
-
-
-def _forget(path: Path) -> None:
-    """Put a file's clean pages out of the page cache."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(descriptor)

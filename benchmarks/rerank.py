@@ -1,31 +1,32 @@
-"""Sort-step + insert-step at the size of Google Landmarks v2, beside a plain loop over the queries.
+"""Seconds of sort-step + insert-step at the size of Google Landmarks v2, beside a loop over the queries in NumPy.
 
-Run: python -m benchmarks.rerank [--queries N] [--files]
+    python -m benchmarks.rerank [--queries N] [--files]
+
+The loop ranks 200 queries, and its time is scaled to all. With --files the command `landmark-dag rerank` is timed too,
+from CSV to CSV and from Parquet to Parquet.
 """
 
-import argparse
-import resource
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
+from statistics import median
 
+import click
 import numpy as np
 import polars as pl
 
 from benchmarks.gldv2 import INDEX, LANDMARKS, QUERIES, distinct, image_ids, zipf_landmarks
+from benchmarks.measuring import LANDMARK_DAG, in_turn, measured_process
 from landmark_dag.retrieval.reranking.insert import QueryVotes, SortedLists, group_by_landmark, insert_step
 from landmark_dag.retrieval.reranking.sort import sort_step
 from landmark_dag.settings.reranking import InsertSettings
 from landmark_dag.storage.user_tables import write_table_file
 
 NEIGHBOURS = 100
-PLAIN_QUERIES = 200
+BASELINE_QUERIES = 200
 
 
 def make_case(queries: int) -> dict[str, np.ndarray]:
-    """Votes and lists; half of a list shows the query's landmark, as far as there are such photos."""
+    """Return votes and lists; half of each list shows the query's landmark, as far as there are such photos."""
     generator = np.random.default_rng(7)
     index_landmarks = zipf_landmarks(INDEX, generator)
     query_landmarks = zipf_landmarks(queries, generator)
@@ -47,7 +48,8 @@ def make_case(queries: int) -> dict[str, np.ndarray]:
     }
 
 
-def ours(case: dict[str, np.ndarray]) -> np.ndarray:
+def proposed(case: dict[str, np.ndarray]) -> np.ndarray:
+    """Return the re-ranked lists by the project's functions."""
     queries, length = case["positions"].shape
     offsets = np.arange(queries + 1, dtype=np.int64) * length
     positions = case["positions"].ravel()
@@ -58,8 +60,8 @@ def ours(case: dict[str, np.ndarray]) -> np.ndarray:
     return insert_step(lists, queries_votes, groups, InsertSettings())[1].reshape(queries, length)
 
 
-def plain(case: dict[str, np.ndarray], queries: int) -> np.ndarray:
-    """The steps one query at a time in NumPy, each insert-step looking through the whole index."""
+def baseline(case: dict[str, np.ndarray], queries: int) -> np.ndarray:
+    """Return the first `queries` lists, re-ranked one by one in NumPy; each insert-step scans the whole index."""
     result = np.empty((queries, NEIGHBOURS), np.int32)
     for query in range(queries):
         listed = case["positions"][query]
@@ -73,7 +75,7 @@ def plain(case: dict[str, np.ndarray], queries: int) -> np.ndarray:
 
 
 def from_files(case: dict[str, np.ndarray]) -> None:
-    """Time the command from files to file, for CSV and Parquet, with ids of 16 characters."""
+    """Print what the command takes from files to file, for CSV and Parquet, with ids of 16 characters."""
     queries, length = case["positions"].shape
     query_ids, index_ids = image_ids(queries, 1), image_ids(INDEX, 2)
     frames = {
@@ -103,48 +105,32 @@ def from_files(case: dict[str, np.ndarray]) -> None:
                 f"--{option}={folder}/{name}.{extension}"
                 for option, name in (("neighbours", "n"), ("query-votes", "q"), ("index-votes", "i"), ("out", "o"))
             ]
-            start, used = time.perf_counter(), children_seconds()
-            command = "from landmark_dag.cli.main import main; main()"
-            subprocess.run([sys.executable, "-c", command, "rerank", "--json", *files], check=True)
-            print(
-                f"landmark-dag rerank, {extension} to {extension}: {time.perf_counter() - start:.1f} s, "
-                f"{children_seconds() - used:.1f} s of processor time"
-            )
+            seconds, processor = measured_process([*LANDMARK_DAG, "rerank", "--json", *files])
+            print(f"landmark-dag rerank, {extension} to {extension}: {seconds:.1f} s, {processor:.1f} processor s")
 
 
-def children_seconds() -> float:
-    """Processor time of the processes that this one started and that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--queries", type=int, default=QUERIES)
-    parser.add_argument("--files", action="store_true", help="also time the command from files to file")
-    arguments = parser.parse_args()
-    case = make_case(arguments.queries)
-    print(f"{arguments.queries} queries x {NEIGHBOURS}, {INDEX} index photos, {LANDMARKS} landmarks")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    ours(case)
-    seconds, used, plain_seconds = [], [], []
-    for _ in range(3):
-        start, start_used = time.perf_counter(), time.process_time()
-        result = ours(case)
-        seconds.append(time.perf_counter() - start)
-        used.append(time.process_time() - start_used)
-        start = time.perf_counter()
-        expected = plain(case, min(PLAIN_QUERIES, arguments.queries))
-        plain_seconds.append((time.perf_counter() - start) / len(expected) * arguments.queries)
-        np.testing.assert_array_equal(result[: len(expected)], expected)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+@click.command()
+@click.option("--queries", default=QUERIES, show_default=True)
+@click.option("--files", is_flag=True, help="also time the command from files to file")
+def main(queries: int, files: bool) -> None:
+    """Print the seconds of both ways and their ratio, and check that they agree."""
+    case = make_case(queries)
+    looped = min(BASELINE_QUERIES, queries)
+    print(f"{queries} queries x {NEIGHBOURS}, {INDEX} index photos, {LANDMARKS} landmarks")
+    proposed(case)
+    runs = in_turn({"proposed": lambda: proposed(case), "baseline": lambda: baseline(case, looped)}, rounds=3)
+    np.testing.assert_array_equal(runs["proposed"][0].result[:looped], runs["baseline"][0].result)
+    seconds = sorted(run.seconds for run in runs["proposed"])
+    scaled = sorted(run.seconds / looped * queries for run in runs["baseline"])
+    processor = min(run.processor_seconds for run in runs["proposed"])
+    memory = max(run.extra_bytes for run in runs["proposed"]) / 2**30
     print(
-        f"ours:  {' '.join(f'{s:.3f}' for s in sorted(seconds))} s, {min(used):.3f} s of processor time, "
-        f"peak {peak / 2**20:.2f} GiB ({(peak - before) / 2**20:.2f} above the inputs)"
+        f"proposed: {' '.join(f'{s:.3f}' for s in seconds)} s, {processor:.3f} s of processor time, "
+        f"{memory:.2f} GiB beyond the inputs"
     )
-    print(f"plain: {' '.join(f'{s:.1f}' for s in sorted(plain_seconds))} s, from {len(expected)} queries")
-    print(f"ratio of medians: {np.median(plain_seconds) / np.median(seconds):.0f}")
-    if arguments.files:
+    print(f"baseline: {' '.join(f'{s:.1f}' for s in scaled)} s, from {looped} queries")
+    print(f"ratio of medians: {median(scaled) / median(seconds):.0f}")
+    if files:
         from_files(case)
 
 

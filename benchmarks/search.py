@@ -1,25 +1,23 @@
 """Seconds of `landmark-dag search` for one photo against 10,000 index photos, start-up included.
 
-Run: python -m benchmarks.search [--index-photos N] [--backbone NAME]
+    python -m benchmarks.search [--index-photos N] [--backbone NAME] [--repeats R]
 
-The home is made here: an untrained network, vectors of chance, 1,000 train photos of 100 landmarks. Beside the whole
-command stands what importing torch alone takes, in turns, so that both meet the same machine.
+The home is made here: an untrained network, random vectors, 1,000 train photos of 100 landmarks. The time of importing
+torch alone is measured in turn with the command, so that both meet the same state of the machine.
 """
 
 import os
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
 import click
 import numpy as np
 import polars as pl
-from PIL import Image
 
+from benchmarks.gldv2 import noise_photo
+from benchmarks.measuring import LANDMARK_DAG, measured_process
 from landmark_dag.settings.home import HomeSettings, write_home_settings
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, write_embeddings
@@ -33,7 +31,7 @@ TRAIN, LANDMARKS = 1_000, 100
 
 
 def make_home(home: Path, index_photos: int, backbone: str) -> None:
-    """Write what a run of the profile `photos` leaves, as far as a search reads it."""
+    """Write those results of a run with the profile `photos` that a search reads."""
     write_home_settings(home, HomeSettings(str(home / "photos"), values={"network.backbone": backbone}))
     store, generator = home / "store", np.random.default_rng(0)
     settings = NetworkSettings(backbone=backbone, normalise_pooled=True, embedding_dim=256, batch_norm=False)
@@ -58,38 +56,27 @@ def make_home(home: Path, index_photos: int, backbone: str) -> None:
     write("index/photos/0000.parquet", MANIFEST, [ids["index"], *place])
 
 
-def seconds(command: list[str], bytecode: Path) -> tuple[float, float]:
-    """Return wall-clock and processor seconds of a process, whose bytecode is kept as an installation keeps it."""
-    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(bytecode)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    start = time.perf_counter()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-    wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-
-
 @click.command()
 @click.option("--index-photos", default=10_000, show_default=True)
 @click.option("--backbone", default="mobilenetv2_100", show_default=True)
 @click.option("--repeats", default=5, show_default=True)
 def main(index_photos: int, backbone: str, repeats: int) -> None:
-    """Print medians over the repeats."""
+    """Print the median seconds of the command, of importing torch, and of the rest."""
     with tempfile.TemporaryDirectory() as folder:
         home, photo = Path(folder) / "home", Path(folder) / "photo.jpg"
         make_home(home, index_photos, backbone)
-        noise = np.random.default_rng(1).integers(0, 256, (60, 80, 3), dtype=np.uint8)
-        Image.fromarray(noise).resize((1600, 1200)).save(photo, quality=88)
-        code = "from landmark_dag.cli.main import main; main()"
-        search = [sys.executable, "-c", code, "search", str(photo), "--home", str(home), "--json"]
-        bytecode = Path(folder) / "bytecode"
-        seconds([sys.executable, "-c", "import timm, landmark_dag.serving.search"], bytecode)
-        first = seconds(search, bytecode)
-        seconds(search, bytecode)
+        photo.write_bytes(noise_photo(np.random.default_rng(1), 1600, 1200))
+        search = [*LANDMARK_DAG, "search", str(photo), "--home", str(home), "--json"]
+        # Bytecode is kept, as an installation keeps it.
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        measured_process([sys.executable, "-c", "import timm, landmark_dag.serving.search"], environment)
+        first = measured_process(search, environment)
+        measured_process(search, environment)
         torch, whole = [], []
         for _ in range(repeats):
-            torch.append(seconds([sys.executable, "-c", "import torch"], bytecode))
-            whole.append(seconds(search, bytecode))
+            torch.append(measured_process([sys.executable, "-c", "import torch"], environment))
+            whole.append(measured_process(search, environment))
     import_wall, import_cpu = (median(column) for column in zip(*torch, strict=True))
     wall, cpu = (median(column) for column in zip(*whole, strict=True))
     print(f"one photo of 1600 x 1200 against {index_photos} index photos, {backbone}; wall-clock (processor) seconds")

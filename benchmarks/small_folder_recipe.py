@@ -1,10 +1,10 @@
-"""Chooses the recipe for small folders: each choice with its mAP on a validation split held out of train.
+"""mAP of each choice of training settings for small folders, on validation splits of the train photos.
 
-A third of the landmarks is held out whole and joins the validation index as distractors: votes must not be
-drawn to photos of unknown places. Of the other landmarks, half of the photos are train, a third index, the
-rest queries. Lists have 30 photos, about what 100 are to a folder's real index. No query photo is looked at.
+    python -m benchmarks.small_folder_recipe PHOTOS --backbone NAME --weights FILE [--wrong-labels CSV] [--fine-tune]
 
-Run: python -m benchmarks.small_folder_recipe PHOTOS --backbone NAME --weights FILE [--wrong-labels CSV] [--fine-tune]
+A third of the landmarks joins the validation index whole, as distractors: votes must not be drawn to photos of unknown
+places. Of the photos of the other landmarks half are train, a third index, the rest queries. Lists have 30 photos,
+about what 100 are to a folder's real index. The folder's own index and query photos are not used.
 """
 
 import csv
@@ -47,7 +47,7 @@ class Features:
 
 
 def read_train(photos: Path, wrong_labels: Path | None) -> tuple[list[PhotoLocation], NDArray[np.int64]]:
-    """Return the train photos and their landmarks, without those whose label is said to be wrong."""
+    """Return the train photos and their landmarks, without those that `wrong_labels` lists."""
     wrong = {row["id"] for row in csv.DictReader(wrong_labels.open())} if wrong_labels else set()
     files = sorted(file for file in (photos / "train").rglob("*.jpg") if file.stem not in wrong)
     landmarks = np.unique([file.parent.name for file in files], return_inverse=True)[1]
@@ -55,7 +55,7 @@ def read_train(photos: Path, wrong_labels: Path | None) -> tuple[list[PhotoLocat
 
 
 def extract(locations: list[PhotoLocation], network: EmbeddingNetwork, training: TrainingSettings) -> Features:
-    """Return features of every photo at the settings' size, by the backbone as it is."""
+    """Return the features of every photo at the settings' size, by the backbone without training."""
     sizes = photo_sizes(training.square_size, training.long_side)
 
     def pass_over(prepare) -> NDArray[np.float32]:  # type: ignore[no-untyped-def]
@@ -81,7 +81,7 @@ def extract(locations: list[PhotoLocation], network: EmbeddingNetwork, training:
 
 
 def split(landmarks: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], ...]:
-    """Return positions of train, index and query photos; landmarks held out whole are in the index only."""
+    """Return the positions of train, index and query photos; a third of the landmarks is in the index only."""
     random = np.random.default_rng(seed)
     names = random.permutation(np.unique(landmarks))
     held_out = names[: len(names) // 3]
@@ -94,10 +94,10 @@ def split(landmarks: NDArray[np.int64], seed: int) -> tuple[NDArray[np.int64], .
     return tuple(np.array(part) for part in parts)
 
 
-def ladder(
+def map_of_steps(
     vectors: NDArray[np.float32], landmarks: NDArray[np.int64], parts: tuple[NDArray[np.int64], ...]
 ) -> list[float]:
-    """Return mAP of the kNN, sorted and inserted lists of a split, percent."""
+    """Return the mAP of the kNN, sorted and inserted lists of a split, percent."""
     train, index, query = (np.ascontiguousarray(vectors[part]) for part in parts)
     train_landmarks, index_landmarks, query_landmarks = (landmarks[part] for part in parts)
     votes = []
@@ -132,7 +132,7 @@ def figures(
     scales: list[int],
     seeds: int,
 ) -> NDArray[np.float64]:
-    """Return the ladder's mean over splits, the projection fitted to each split's train photos."""
+    """Return the mean of `map_of_steps` over splits; the projection is fitted to each split's train photos."""
     rows = []
     for seed in range(seeds):
         parts = split(landmarks, seed)
@@ -143,7 +143,7 @@ def figures(
         with torch.inference_mode():
             raw = torch.stack([network.projection(torch.from_numpy(features.scales[scale])) for scale in scales])
             vectors = torch.nn.functional.normalize(raw.mean(dim=0)).numpy()
-        rows.append(ladder(vectors, landmarks, parts))
+        rows.append(map_of_steps(vectors, landmarks, parts))
     return np.mean(rows, axis=0)
 
 
@@ -154,7 +154,7 @@ def fine_tuned(
     training: TrainingSettings,
     seeds: int,
 ) -> NDArray[np.float64]:
-    """Return the ladder's mean over splits, a network trained on each split's train photos, embedding at one scale."""
+    """Return the mean of `map_of_steps` over splits; a network is trained on each split, and embeds at one scale."""
     shapes = np.array([Image.open(location.path).size for location in locations], np.int32)
     one_scale = EmbeddingSettings(square_size=training.square_size, long_side=training.long_side, scales=(1.0,))
     rows = []
@@ -165,24 +165,24 @@ def fine_tuned(
         network = build_network(settings, training.seed)
         fit(LabelledPhotos([locations[place] for place in train], shapes[train], class_ids), network, training)
         vectors = embed_photos(locations, Model(network, settings, "", {}), replace(one_scale, batch_size=8)).vectors
-        rows.append(ladder(vectors.astype(np.float32), landmarks, parts))
+        rows.append(map_of_steps(vectors.astype(np.float32), landmarks, parts))
     return np.mean(rows, axis=0)
 
 
 def fine_tuning(base: TrainingSettings) -> dict[str, TrainingSettings]:
-    """Return training settings by name: the profile's, and those that move the backbone's last stage too."""
+    """Return training settings by name: the profile's, and those that train the backbone's last stage too."""
     last_stage = replace(base, trainable="last_stage", epochs=5, backbone_share=0.01, frozen_batch_norm=True)
     return {
         "the profile": base,
         "last stage, 0.01 of the rate": last_stage,
         "last stage, 0.1 of the rate": replace(last_stage, backbone_share=0.1),
-        "last stage, 0.1, batch norm moves": replace(last_stage, backbone_share=0.1, frozen_batch_norm=False),
+        "last stage, 0.1, batch norm trained": replace(last_stage, backbone_share=0.1, frozen_batch_norm=False),
         "last stage, 0.1, moving average": replace(last_stage, backbone_share=0.1, ema_decay=0.98),
     }
 
 
 def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], TrainingSettings | None, list[int]]]:
-    """Return every choice by name: network settings that differ, training settings, scales embedded at."""
+    """Return every choice by name: the network settings that differ, training settings, and scales."""
     every = [0, 1, 2]
     none: dict[str, object] = {"embedding_dim": 0}
     chosen: dict[str, tuple[dict[str, object], TrainingSettings | None, list[int]]] = {
@@ -191,7 +191,7 @@ def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], Traini
         "the profile": ({}, base, every),
         "the profile, embedded at one scale": ({}, base, [1]),
         "random start, 10 times the epochs": ({}, replace(base, projection_start="random", epochs=100), every),
-        "whitened, then left as it is": ({}, replace(base, epochs=0), every),
+        "whitened, not trained": ({}, replace(base, epochs=0), every),
     }
     for dimensions in (64, 128, 512):
         chosen[f"{dimensions} dimensions"] = ({"embedding_dim": dimensions}, base, every)
@@ -219,9 +219,9 @@ def choices(base: TrainingSettings) -> dict[str, tuple[dict[str, object], Traini
 @click.option("--weights", default="hub", show_default=True, help="weights file, or `hub`")
 @click.option("--wrong-labels", type=click.Path(exists=True, path_type=Path), help="CSV with the column id")
 @click.option("--seeds", default=4, show_default=True, help="splits averaged")
-@click.option("--fine-tune", is_flag=True, help="choices that move the backbone, each embedded at one scale")
+@click.option("--fine-tune", is_flag=True, help="choices that train the backbone, each embedded at one scale")
 def main(photos: Path, backbone: str, weights: str, wrong_labels: Path | None, seeds: int, fine_tune: bool) -> None:
-    """Print mAP of kNN, sorted and inserted lists for every choice."""
+    """Print the mAP of kNN, sorted and inserted lists for every choice."""
     profile = profile_named("photos")
     settings = replace(profile.network, backbone=backbone, weights=weights)
     locations, landmarks = read_train(photos, wrong_labels)

@@ -1,13 +1,12 @@
-"""Photos a second of our training beside a plain timm training step: same network, size, precision and workers.
+"""Photos a second of training, beside a plain timm loop with the same network, size, precision and workers.
 
-The plain loop is timm's: its model with a linear classifier, its loader (PIL, worker processes) with random crop and
-brightness, SGD, autocast and channels_last as ours. Both train on photos of one aspect ratio, turn by turn in one
-process; a turn's first epoch warms up and its second is timed.
+    python -m benchmarks.train_step [PHOTOS] [--backbone NAME] [--size N] [--photos N] [--device cuda]
 
-Run: python -m benchmarks.train_step [PHOTOS] [--backbone NAME] [--size N] [--photos N] [--device cuda]
+The baseline is timm's: its model with a linear classifier, its loader (PIL, worker processes) with random crop and
+brightness, SGD, the same autocast and channels_last. Both train in turn in one process, on photos of one aspect ratio;
+the first epoch of each turn warms up, the second is timed. Without PHOTOS, a folder, photos are rendered.
 """
 
-import resource
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from timm.data import create_loader
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from benchmarks.measuring import children_seconds, in_turn, spread
 from landmark_dag.photos.resizing import photo_sizes
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
@@ -33,14 +33,14 @@ from landmark_dag.training.network import build_network, fast_in_bfloat16
 
 CLASSES = 50
 Turn = tuple[float, float, float]
-"""Photos a second, the share of the time spent waiting for data, and CPU seconds a photo, workers included.
+"""Photos a second, the share of the time spent waiting for data, and processor seconds a photo, workers included.
 
-CPU seconds tell more than the clock where other processes take the cores.
+Processor seconds are more reliable than the clock where other processes use the cores.
 """
 
 
 class Files(Dataset):
-    """Photos for timm's loader, which sets `transform`; `epochs` of them in a row, so that workers go on."""
+    """Photos for timm's loader, which sets `transform`; `epochs` in a row, so that its workers are kept."""
 
     def __init__(self, photos: LabelledPhotos, epochs: int) -> None:
         self.photos, self.epochs = photos, epochs
@@ -56,7 +56,7 @@ class Files(Dataset):
 
 
 def alike(files: Sequence[Path], count: int, batch_size: int) -> tuple[LabelledPhotos, int]:
-    """Return `count` photos of the commonest aspect ratio, labelled in turn, and the place of their size."""
+    """Return `count` photos of the commonest aspect ratio, labelled in turn, and the number of their size."""
     sizes = np.array([Image.open(file).size for file in files], np.int32)
     buckets = aspect_buckets(sizes)
     bucket = int(np.bincount(buckets).argmax())
@@ -66,20 +66,20 @@ def alike(files: Sequence[Path], count: int, batch_size: int) -> tuple[LabelledP
     return LabelledPhotos(places, sizes[chosen], np.arange(len(chosen)) % CLASSES), bucket
 
 
-def our_turn(photos: LabelledPhotos, backbone: str, settings: TrainingSettings, device: str) -> Turn:
-    """Train for two epochs with our loop; time the second."""
+def proposed(photos: LabelledPhotos, backbone: str, settings: TrainingSettings, device: str) -> Turn:
+    """Train for two epochs with the project's loop; time the second."""
     ends: list[tuple[float, float]] = []
     network = build_network(NetworkSettings(backbone=backbone), seed=0)
-    told = Progress(on_epoch=lambda row: ends.append((time.perf_counter(), time.process_time())))
-    history = fit(photos, network, settings, device, told)
+    progress = Progress(on_epoch=lambda row: ends.append((time.perf_counter(), time.process_time())))
+    history = fit(photos, network, settings, device, progress)
     seconds, cpu = np.subtract(*reversed(ends))
     return len(photos.locations) / seconds, history[1]["waiting"], cpu / len(photos.locations)
 
 
-def plain_turn(
+def baseline(
     photos: LabelledPhotos, backbone: str, size: tuple[int, int], batch_size: int, device: torch.device, workers: int
 ) -> Turn:
-    """Train for two epochs with a plain loop; time the second."""
+    """Train for two epochs with a plain timm loop; time the second."""
     loader = create_loader(
         Files(photos, epochs=2),
         input_size=(3, size[1], size[0]),
@@ -96,7 +96,7 @@ def plain_turn(
     )
     model = timm.create_model(backbone, num_classes=CLASSES).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-5)
-    waiting, asked, begun, begun_cpu, workers_before = 0.0, 0.0, 0.0, 0.0, _workers_cpu()
+    waiting, asked, begun, begun_cpu, workers_before = 0.0, 0.0, 0.0, 0.0, children_seconds()
     for step, (inputs, class_ids) in enumerate(loader):
         if step == len(loader) // 2:
             _finish(device)
@@ -112,15 +112,9 @@ def plain_turn(
         asked = time.perf_counter()
     _finish(device)
     seconds, cpu = time.perf_counter() - begun, time.process_time() - begun_cpu
-    del loader  # its workers end, and their time is known
-    cpu += (_workers_cpu() - workers_before) / 2
+    del loader  # the processor time of its workers counts once they have ended
+    cpu += (children_seconds() - workers_before) / 2
     return len(photos.locations) / seconds, waiting / seconds, cpu / len(photos.locations)
-
-
-def _workers_cpu() -> float:
-    """Return the CPU seconds of all worker processes that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _finish(device: torch.device) -> None:
@@ -148,7 +142,7 @@ def _rendered(folder: Path) -> list[Path]:
 def main(
     folder: Path | None, backbone: str, size: int, photos: int, batch_size: int, repeats: int, device: str
 ) -> None:
-    """Print photos a second of both, the share of the time spent waiting for data, and the ratio."""
+    """Print the photos a second of both, the share of the time spent waiting for data, and the ratio."""
     on = torch.device(device)
     workers = _threads(on, SINGLE)[0]
     settings = TrainingSettings(square_size=size, long_side=size, epochs=2, batch_size=batch_size, checkpoint_steps=0)
@@ -158,21 +152,18 @@ def main(
         shown = photo_sizes(size, size)[bucket]
         print(f"{backbone}, {len(some.locations)} photos at {shown[0]} x {shown[1]}, {workers} workers, {device}")
         ways = {
-            "plain timm": lambda: plain_turn(some, backbone, shown, batch_size, on, workers),
-            "our training": lambda: our_turn(some, backbone, settings, device),
+            "baseline": lambda: baseline(some, backbone, shown, batch_size, on, workers),
+            "proposed": lambda: proposed(some, backbone, settings, device),
         }
-        turns: dict[str, list[Turn]] = {name: [] for name in ways}
-        for _ in range(repeats):
-            for name, way in ways.items():
-                turns[name].append(way())
+        turns = {name: [run.result for run in runs] for name, runs in in_turn(ways, repeats).items()}
     for name, found in turns.items():
         rates, waits, cpu = zip(*found, strict=True)
         print(
-            f"{name:12s} photos/s min/median/max {min(rates):7.1f} {median(rates):7.1f} {max(rates):7.1f}, "
-            f"waiting {100 * median(waits):.1f} % of the time, {1000 * median(cpu):.1f} CPU ms a photo"
+            f"{name} photos/s {spread(rates)}, waiting {100 * median(waits):.1f} % of the time, "
+            f"{1000 * median(cpu):.1f} processor ms a photo"
         )
-    ours, plain = (np.median(turns[name], axis=0) for name in ("our training", "plain timm"))
-    print(f"ratio of medians {ours[0] / plain[0]:.2f}, of photos a CPU second {plain[2] / ours[2]:.2f}")
+    rate, _, cpu = np.median(turns["proposed"], axis=0) / np.median(turns["baseline"], axis=0)
+    print(f"ratio of medians {rate:.2f}, of photos a processor second {1 / cpu:.2f}")
 
 
 if __name__ == "__main__":

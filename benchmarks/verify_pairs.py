@@ -1,34 +1,32 @@
-"""Spatial verification, side by side: the classic way, OpenCV, a matrix product with OpenCV, and ours.
+"""Pairs a second of spatial verification, beside SciPy with scikit-image, OpenCV, and a product with OpenCV.
 
     python -m benchmarks.verify_pairs [--rounds 5] [--device cuda] [--growth [--largest 1000000]]
 
-Pairs of photos of 1,000 features of 40 numbers, of which 236 have a like in the other photo; 0 to 300 of these
-lie where one affine map says, with 2 pixels of noise. A way is right where it says `30 inliers or more` as
-planted. Each way runs on one thread, one after the other in each round, and is timed in processor seconds,
-which other work on the machine does not lengthen. Needs `scikit-image` beside the project's own packages.
+Each photo has 1,000 features of 40 numbers. 236 of them have a counterpart in the pair's other photo, and 0 to 300 of
+these follow one affine map, with 2 pixels of noise. A way is right where it finds 30 inliers or more exactly in pairs
+with 30 or more planted. Each way runs on one thread, in turn, and is timed in processor seconds, which other programs
+do not lengthen. Needs `scikit-image` (dependency group `bench`). --growth prints seconds and memory of ever more pairs.
 
-Floors on paper, a pair of such photos on a large GPU (H200: 790 TFLOP/s, 4.3 TB/s; H100 less by a quarter in
-bandwidth): the product, 1000 x 1000 x 44 x 2 = 88 MFLOP, takes 0.1 to 0.3 us on tensor cores; matching is
-fused by nobody here, so the 4 MB of similarities are written once and read twice: 12 MB, 2.8 us, the largest
-part; 4,096 samples with some 60 elementwise steps of 12 bytes, 2.9 MB, 0.7 us; the samples that survive their
-own check, few where orientations are known, and 0.1 MB of features. Together about 4 us: 250,000 pairs a second at
-best, 3 to 4 million with matching fused into the product.
+Floors on paper, for one such pair on a large GPU (H200: 790 TFLOP/s, 4.3 TB/s; an H100 has a quarter less bandwidth):
+the product, 1000 x 1000 x 44 x 2 = 88 MFLOP, takes 0.1 to 0.3 us on tensor cores. Matching is not fused into it, so
+the 4 MB of similarities are written once and read twice: 12 MB, 2.8 us, the largest part. 4,096 samples with some 60
+elementwise steps of 12 bytes are 2.9 MB, 0.7 us. Few samples survive their own check where orientations are known, and
+features are 0.1 MB. Together about 4 us: 250,000 pairs a second at best, 3 to 4 million with fused matching.
 """
 
-import argparse
-import resource
-import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from statistics import median
 
+import click
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from benchmarks.measuring import Run, in_own_process, in_turn, measured
 from landmark_dag.matching.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
 from landmark_dag.matching.mutual_matches import SimilarityBuffer, has_integer_product
 from landmark_dag.matching.verification import verify_pairs
@@ -36,32 +34,14 @@ from landmark_dag.settings.matching import VerificationSettings
 
 PLANTED = (0, 15, 25, 30, 35, 45, 60, 100, 300)
 PAIRS_EACH = 20
-CLASSIC_PAIRS_EACH = 4
+CLASSIC, CLASSIC_PAIRS_EACH = "SciPy cKDTree + scikit-image ransac", 4
 MATCHED, FEATURES, DIMENSIONS, SIDE = 236, 1000, 40, 1000
 RESIDUAL, TRIALS = 20.0, 1000
 SETTINGS = VerificationSettings(residual=RESIDUAL)
 
 Photo = tuple[NDArray[np.float32], NDArray[np.float32]]
-Way = Callable[[Photo, Photo], int]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--growth", action="store_true")
-    parser.add_argument("--largest", type=int, default=100_000)
-    parser.add_argument("--pairs", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.pairs:
-        grow(arguments.pairs, arguments.device)
-    elif arguments.growth:
-        for count in (10_000, 30_000, 100_000, 300_000, 1_000_000):
-            if count <= arguments.largest:
-                options = ["--pairs", str(count), "--device", arguments.device]
-                subprocess.run([sys.executable, "-m", "benchmarks.verify_pairs", *options], check=True)
-    else:
-        compare(arguments.rounds, arguments.device)
+Verify = Callable[[Photo, Photo], int]
+"""Returns the inliers of a pair of photos."""
 
 
 def planted_pair(generator: np.random.Generator, true: int) -> tuple[Photo, Photo]:
@@ -84,7 +64,7 @@ def planted_pair(generator: np.random.Generator, true: int) -> tuple[Photo, Phot
 
 
 def classic(first: Photo, second: Photo) -> int:
-    """The paper's code: a KD-tree of descriptors within 0.8, then scikit-image's RANSAC."""
+    """Return the inliers as the paper's code does: a KD-tree of descriptors within 0.8, then scikit-image's RANSAC."""
     from skimage.measure import ransac
     from skimage.transform import AffineTransform
 
@@ -103,7 +83,7 @@ def classic(first: Photo, second: Photo) -> int:
     return 0 if inliers is None else int(inliers.sum())
 
 
-def opencv(method: int) -> Way:
+def opencv(method: int) -> Verify:
     """Return OpenCV's brute-force mutual matcher with `estimateAffine2D` by `method`."""
     matcher = cv2.BFMatcher(cv2.NORM_L2, crossCheck=True)
 
@@ -116,7 +96,7 @@ def opencv(method: int) -> Way:
 
 
 def product_with_opencv(first: Photo, second: Photo) -> int:
-    """A matrix product for mutual matching, then OpenCV's USAC_MAGSAC."""
+    """Return the inliers by a matrix product for mutual matching, then OpenCV's USAC_MAGSAC."""
     similarity = (torch.from_numpy(first[1]) @ torch.from_numpy(second[1]).T).numpy()
     nearest = similarity.argmax(axis=1)
     mutual = similarity.argmax(axis=0)[nearest] == np.arange(FEATURES)
@@ -125,6 +105,7 @@ def product_with_opencv(first: Photo, second: Photo) -> int:
 
 
 def opencv_inliers(source: NDArray[np.float32], target: NDArray[np.float32], method: int) -> int:
+    """Return the inliers of OpenCV's `estimateAffine2D` among matches (n, 2)."""
     if len(source) < 3:
         return 0
     _, inliers = cv2.estimateAffine2D(
@@ -134,7 +115,7 @@ def opencv_inliers(source: NDArray[np.float32], target: NDArray[np.float32], met
 
 
 def as_features(photos: list[Photo]) -> LocalFeatures:
-    """Return photos as the verifier reads them, of unknown orientation."""
+    """Return photos as the verifier reads them, with unknown orientations."""
     parts = [
         PhotoFeatures(points, np.zeros_like(points), quantised_descriptors(vectors, "planted"))
         for points, vectors in photos
@@ -143,51 +124,48 @@ def as_features(photos: list[Photo]) -> LocalFeatures:
 
 
 def compare(rounds: int, device: str) -> None:
-    """Print speed and rightness of every way."""
+    """Print the speed of every way, and how often it is right."""
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     generator = np.random.default_rng(20200615)
     truth = np.repeat(PLANTED, PAIRS_EACH)
     pairs = [planted_pair(generator, int(true)) for true in truth]
-    some = np.arange(len(truth)).reshape(-1, PAIRS_EACH)[:, :CLASSIC_PAIRS_EACH].ravel()
     every = np.arange(len(truth))
+    some = every.reshape(-1, PAIRS_EACH)[:, :CLASSIC_PAIRS_EACH].ravel()
     features = as_features([photo for pair in pairs for photo in pair])
     positions = np.arange(2 * len(pairs)).reshape(-1, 2)
 
-    def one_by_one(way: Way) -> Callable[[NDArray], NDArray]:
-        return lambda rows: np.array([way(*pairs[row]) for row in rows])
+    def one_by_one(verify: Verify, rows: NDArray) -> NDArray:
+        return np.array([verify(*pairs[row]) for row in rows])
 
     ways = {
-        "SciPy cKDTree + scikit-image ransac": (one_by_one(classic), some),
-        "OpenCV BFMatcher + RANSAC": (one_by_one(opencv(cv2.RANSAC)), every),
-        "OpenCV BFMatcher + USAC_MAGSAC": (one_by_one(opencv(cv2.USAC_MAGSAC)), every),
-        "matrix product + USAC_MAGSAC": (one_by_one(product_with_opencv), every),
-        "ours": (lambda rows: verify_pairs(features, positions[rows], SETTINGS)[0], every),
+        CLASSIC: partial(one_by_one, classic, some),
+        "OpenCV BFMatcher + RANSAC": partial(one_by_one, opencv(cv2.RANSAC), every),
+        "OpenCV BFMatcher + USAC_MAGSAC": partial(one_by_one, opencv(cv2.USAC_MAGSAC), every),
+        "matrix product + USAC_MAGSAC": partial(one_by_one, product_with_opencv, every),
+        "proposed": lambda: verify_pairs(features, positions, SETTINGS)[0],
     }
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    inliers = {name: way(rows) for name, (way, rows) in ways.items()}
-    for _ in range(rounds):
-        for name, (way, rows) in ways.items():
-            start = time.process_time()
-            way(rows)
-            seconds[name].append((time.process_time() - start) / len(rows))
-    reference = statistics.median(seconds["SciPy cKDTree + scikit-image ransac"])
+    inliers = {name: way() for name, way in ways.items()}
+    seconds = {
+        name: median(run.processor_seconds for run in runs) / len(inliers[name])
+        for name, runs in in_turn(ways, rounds).items()
+    }
     print(f"{'one thread, medians of ' + str(rounds):36}{'pairs/s':>9}{'ratio':>8}{'right':>8}  outside 25..35")
-    for name, (_, rows) in ways.items():
-        median = statistics.median(seconds[name])
-        right = (inliers[name] >= 30) == (truth[rows] >= 30)
-        clear = right[(truth[rows] < 25) | (truth[rows] > 35)]
+    for name, found in inliers.items():
+        planted = truth[some if name == CLASSIC else every]
+        right = (found >= 30) == (planted >= 30)
+        clear = right[(planted < 25) | (planted > 35)]
         print(
-            f"{name:36}{1 / median:>9.1f}{reference / median:>8.1f}{100 * right.mean():>7.1f}%"
-            f"{100 * clear.mean():>8.1f}%"
+            f"{name:36}{1 / seconds[name]:>9.1f}{seconds[CLASSIC] / seconds[name]:>8.1f}"
+            f"{100 * right.mean():>7.1f}%{100 * clear.mean():>8.1f}%"
         )
-    print_floor(features, positions, statistics.median(seconds["ours"]), rounds)
+    print_floor(features, positions, seconds["proposed"], rounds)
     if torch.device(device).type == "cuda":
         print_accelerator(features, positions, device, rounds)
 
 
-def print_floor(features: LocalFeatures, positions: NDArray, ours: float, rounds: int) -> None:
-    """Print what part of our time the bare product of the descriptors would take."""
+def print_floor(features: LocalFeatures, positions: NDArray, proposed: float, rounds: int) -> None:
+    """Print the share of the `proposed` seconds a pair that the product of the descriptors alone takes."""
     photos = [np.array(features.descriptors(position)) for position in range(len(features.image_ids))]
     buffer, out = SimilarityBuffer(), torch.empty(FEATURES, FEATURES)
     floats = [torch.from_numpy(photo).float() for photo in photos]
@@ -197,19 +175,20 @@ def print_floor(features: LocalFeatures, positions: NDArray, ours: float, rounds
         ),
         "float32": lambda a, b: torch.mm(floats[a], floats[b].T, out=out),
     }
+
+    def multiply(product: Callable[[int, int], object]) -> None:
+        for a, b in positions.tolist():
+            product(a, b)
+
     for name, product in products.items():
-        taken = []
-        for _ in range(rounds + 1):
-            start = time.process_time()
-            for a, b in positions.tolist():
-                product(a, b)
-            taken.append((time.process_time() - start) / len(positions))
-        floor = statistics.median(taken[1:])
-        print(f"the product alone, {name}: {1 / floor:.0f} pairs/s; ours runs at {100 * floor / ours:.0f}% of it")
+        runs = [measured(partial(multiply, product)) for _ in range(rounds + 1)]
+        floor = median(run.processor_seconds for run in runs[1:]) / len(positions)
+        share = 100 * floor / proposed
+        print(f"the product alone, {name}: {1 / floor:.0f} pairs/s; the proposed way runs at {share:.0f}% of it")
 
 
 def print_accelerator(features: LocalFeatures, positions: NDArray, device: str, rounds: int) -> None:
-    """Print pairs a second on `device`: every photo of the set with every other, and that both ways agree."""
+    """Print the pairs a second on `device`, every photo with every other, and whether it agrees with the CPU."""
     count = len(features.image_ids)
     pairs = np.stack(np.triu_indices(count, 1), axis=1)
     settings = VerificationSettings(residual=RESIDUAL, pairs_per_batch=256)
@@ -218,18 +197,16 @@ def print_accelerator(features: LocalFeatures, positions: NDArray, device: str, 
         np.array_equal(*arrays)
         for arrays in zip(expected, verify_pairs(features, positions, settings, device), strict=True)
     )
-    taken = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        verify_pairs(features, pairs, settings, device)
-        taken.append(time.perf_counter() - start)
-    rate = len(pairs) / statistics.median(taken)
-    print(f"{torch.cuda.get_device_name()}: {rate:,.0f} pairs/s; same to the bit as the processor's: {agree}")
-    print(f"paper: the 12 MB of similarities alone allow 280,000 (3.35 TB/s) to 360,000 (4.3 TB/s): {rate / 280e3:.0%}")
+    runs = [measured(lambda: verify_pairs(features, pairs, settings, device), device) for _ in range(rounds)]
+    rate = len(pairs) / median(run.seconds for run in runs)
+    print(f"{torch.cuda.get_device_name()}: {rate:,.0f} pairs/s; same bits as on the CPU: {agree}")
+    print(
+        f"on paper the 12 MB of similarities alone allow 280,000 (3.35 TB/s) to 360,000 (4.3 TB/s): {rate / 280e3:.0%}"
+    )
 
 
-def grow(count: int, device: str) -> None:
-    """Print seconds and peak memory of `count` pairs of small photos: 100 features each."""
+def grow(count: int, device: str) -> Run:
+    """Verify `count` pairs of small photos, 100 features each."""
     torch.set_num_threads(2)
     generator = np.random.default_rng(3)
     photos: list[Photo] = [
@@ -239,12 +216,28 @@ def grow(count: int, device: str) -> None:
     pairs = np.stack(np.triu_indices(len(photos), 1), axis=1)[:count].astype(np.int32)
     features = as_features(photos)
     verify_pairs(features, pairs[:10], SETTINGS, device)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    verify_pairs(features, pairs, SETTINGS, device)
-    seconds = time.perf_counter() - start
-    more = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(f"{count:>9,} pairs: {seconds:8.1f} s, {1e6 * seconds / count:6.0f} us a pair, {more:6.0f} MB more memory")
+    run = measured(lambda: verify_pairs(features, pairs, SETTINGS, device))
+    return replace(run, result=None)
+
+
+@click.command()
+@click.option("--rounds", default=5, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--growth", is_flag=True, help="seconds and memory of ever more pairs, each in a new process")
+@click.option("--largest", default=100_000, show_default=True, help="most pairs of --growth")
+def main(rounds: int, device: str, growth: bool, largest: int) -> None:
+    """Print the pairs a second of every way, its ratio to the classic one, and how often it is right."""
+    if not growth:
+        compare(rounds, device)
+        return
+    for count in (10_000, 30_000, 100_000, 300_000, 1_000_000):
+        if count <= largest:
+            run = in_own_process(grow, count, device)
+            each, extra = 1e6 * run.seconds / count, run.extra_bytes / 2**20
+            print(
+                f"{count:>9,} pairs: {run.seconds:8.1f} s, {each:6.0f} us a pair, {extra:6.0f} MB more",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
