@@ -36,7 +36,7 @@ def print_table(header: list[str], rows: list[list[Any]]) -> None:
         column.justify = "right"
     for row in rows:
         table.add_row(*("-" if x is None else f"{x:.2f}" if isinstance(x, float) else str(x) for x in row))
-    Console().print(table)
+    Console(markup=False, emoji=False).print(table)
 
 
 class ProgressBar:
@@ -91,4 +91,4 @@ class ProgressBar:
 
     def warn(self, message: str) -> None:
         """Print a warning above the bar."""
-        self._progress.console.print(f"[yellow]{message}", highlight=False)
+        self._progress.console.print(message, style="yellow", markup=False, emoji=False, highlight=False)

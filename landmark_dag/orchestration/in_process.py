@@ -162,6 +162,8 @@ def _printed_to_logs_only() -> Iterator[None]:
             restored.callback(os.close, original)
             restored.callback(os.dup2, original, standard)
             os.dup2(null.fileno(), standard)
+        restored.callback(sys.stdout.flush)
+        restored.callback(sys.stderr.flush)
         yield
 
 
