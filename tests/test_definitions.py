@@ -1,4 +1,4 @@
-"""What Dagster loads: light, the same from both targets, and every asset told in full."""
+"""What Dagster loads: nothing heavy, the same from both targets, with every asset described."""
 
 import json
 import subprocess
@@ -86,8 +86,8 @@ def test_the_asset_graph_is_the_one_of_the_design(specs: dict[str, dg.AssetSpec]
 
 
 def test_every_asset_has_a_group_description_owner_kinds_code_version_and_tags(specs: dict[str, dg.AssetSpec]) -> None:
-    told = ("group_name", "description", "owners", "kinds", "code_version", "tags")
-    bare = [(key, name) for key, spec in specs.items() for name in told if not getattr(spec, name)]
+    fields = ("group_name", "description", "owners", "kinds", "code_version", "tags")
+    bare = [(key, name) for key, spec in specs.items() for name in fields if not getattr(spec, name)]
     assert bare == []
 
 

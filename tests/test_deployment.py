@@ -1,4 +1,4 @@
-"""What deploy/ says to Kubernetes: read as Dagster reads it, rendered to the pods it starts, and validated."""
+"""The files of deploy/: read as Dagster reads them, rendered to the pods that it starts, and validated."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ IMAGE = f"{DEPLOYMENT['image']['repository']}:{DEPLOYMENT['image']['tag']}".lowe
 
 
 def container_context() -> K8sContainerContext:
-    """What the chart tells runs of their code server's deployment, and of the launcher's settings for every run."""
-    told = {
+    """Return what the chart gives every run: its code server's deployment and the launcher's settings."""
+    config = {
         "env": DEPLOYMENT["env"],
         "env_secrets": [secret["name"] for secret in DEPLOYMENT["envSecrets"]],
         "image_pull_policy": DEPLOYMENT["image"]["pullPolicy"],
@@ -36,11 +36,11 @@ def container_context() -> K8sContainerContext:
         "volume_mounts": DEPLOYMENT["volumeMounts"],
         "run_k8s_config": {"container_config": RUN_CONFIG["containerConfig"]},
     }
-    return K8sContainerContext.create_from_config({"k8s": told})
+    return K8sContainerContext.create_from_config({"k8s": config})
 
 
 def step_job(op_tags: dict[str, str]) -> dict[str, Any]:
-    """Return the Kubernetes job of a step with these op tags, as k8s_job_executor would make it."""
+    """Return the Kubernetes job of a step with these op tags, as k8s_job_executor makes it."""
     context = container_context().merge(K8sContainerContext(run_k8s_config=get_user_defined_k8s_config(op_tags)))
     job = construct_dagster_k8s_job(
         DagsterK8sJobConfig(job_image=IMAGE, dagster_home=VALUES["global"]["dagsterHome"]),
@@ -91,8 +91,8 @@ def test_an_invalid_kubernetes_job_fails_the_validation() -> None:
 def test_the_code_server_loads_what_the_workspace_loads() -> None:
     workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"][0]["python_module"]
     arguments = DEPLOYMENT["dagsterApiGrpcArgs"]
-    told = dict(zip(arguments[::2], arguments[1::2], strict=True))
-    assert told == {"--module-name": workspace["module_name"], "--location-name": workspace["location_name"]}
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert given == {"--module-name": workspace["module_name"], "--location-name": workspace["location_name"]}
 
 
 def test_the_values_hold_no_credentials() -> None:

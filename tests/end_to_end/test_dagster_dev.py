@@ -13,13 +13,13 @@ from tests.support.photos import write_photo_folder
 from tests.support.processes import ROOT, Webserver, free_port, home_environment, program, running, wait_until
 
 SCREENSHOTS = ROOT / "test-artifacts"
-"""Pictures of the pages, for people; git ignores them."""
+"""Screenshots for people; git ignores them."""
 
 STAGES = ("photos", "cleaning", "training", "tuning", "embeddings", "ranking", "evaluation")
 
 
 def new_home(folder: Path) -> Path:
-    """Make a home as `make dev` does, for six photos in each split, of which nothing is materialized."""
+    """Make a home as `make dev` does, of six photos in each split, with nothing materialized."""
     write_photo_folder(folder / "photos")
     home = folder / "home"
     (home / "dagster").mkdir(parents=True)
@@ -41,7 +41,7 @@ def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which nothing may go wrong."""
+    """A page that must show no error."""
     wrong: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:
