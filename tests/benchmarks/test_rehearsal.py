@@ -1,4 +1,4 @@
-"""The rehearsal at 1/2000 of the size: every stage through Dagster, what it finds, and that nothing is done twice."""
+"""The rehearsal at 1/2000 of the size: every stage is measured, its results are right, nothing is computed twice."""
 
 import json
 import re

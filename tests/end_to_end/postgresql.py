@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: on loopback, in a temporary folder, with a password."""
+"""A PostgreSQL server for one test: on loopback, in a temporary folder, with a password."""
 
 import os
 import shutil
@@ -13,10 +13,10 @@ import psycopg2
 from tests.support.processes import free_port, running, wait_until
 
 PASSWORD = "p@ss/word: 1%"
-"""With characters that a URL must not hold as they are."""
+"""With characters that a URL must escape."""
 
 
-def program(name: str) -> str:
+def server_program(name: str) -> str:
     """Return the path of a program of PostgreSQL; Debian keeps them off the PATH."""
     found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default=None)
     assert found, f"No {name} on this machine; install the package postgresql."
@@ -24,7 +24,7 @@ def program(name: str) -> str:
 
 
 def connect(variables: dict[str, str]) -> psycopg2.extensions.connection:
-    """Return a connection to the server that `variables` lead to."""
+    """Return a connection to the server of these environment variables."""
     named = {name.removeprefix("LANDMARK_POSTGRES_").lower(): value for name, value in variables.items()}
     return psycopg2.connect(dbname=named.pop("database"), **named)
 
@@ -55,10 +55,18 @@ def postgresql_server() -> Iterator[dict[str, str]]:
         if user:
             for path in (folder, folder / "password"):
                 shutil.chown(path, user)
-        make = [program("initdb"), "--pgdata", name + "/data", "--username", "landmarks", "--no-sync", "--locale=C"]
+        make = [
+            server_program("initdb"),
+            "--pgdata",
+            name + "/data",
+            "--username",
+            "landmarks",
+            "--no-sync",
+            "--locale=C",
+        ]
         make += ["--auth=scram-sha-256", "--pwfile", name + "/password", "--encoding=UTF8"]
         subprocess.run(make, user=user, cwd=name, check=True, capture_output=True)
-        serve = [program("postgres"), "-D", name + "/data", "-h", "127.0.0.1", "-p", port, "-k", name, "-F"]
+        serve = [server_program("postgres"), "-D", name + "/data", "-h", "127.0.0.1", "-p", port, "-k", name, "-F"]
         with running(serve, dict(os.environ), folder / "log", user=user):
             wait_until(answers, "PostgreSQL to answer", 60)
             yield variables

@@ -13,7 +13,7 @@ from tests.support.photos import write_photo_folder
 from tests.support.processes import ROOT, Webserver, free_port, home_environment, program, running, wait_until
 
 SCREENSHOTS = ROOT / "test-artifacts"
-"""Pictures of the pages, for people; git ignores them."""
+"""Screenshots for people; git ignores them."""
 
 STAGES = ("photos", "cleaning", "training", "tuning", "embeddings", "ranking", "evaluation")
 
@@ -41,7 +41,7 @@ def dagster_dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page on which nothing may go wrong."""
+    """A page that must show no error."""
     wrong: list[str] = []
 
     def hear(message: ConsoleMessage) -> None:

@@ -48,7 +48,7 @@ def run(photos: Path, home: Path, profile: str = "demo") -> Run:
 
 @pytest.fixture(scope="module", params=["tiny", pytest.param("demo", marks=pytest.mark.slow)])
 def first(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
-    """A run over photos with, among good ones, each kind of bad one."""
+    """A run over good photos and one bad photo of each kind."""
     root = tmp_path_factory.mktemp("pipeline")
     render_photos(root / "photos", PHOTOS)
     good = next((root / "photos" / "index").iterdir())

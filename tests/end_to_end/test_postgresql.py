@@ -1,4 +1,4 @@
-"""A team's instance: code server, webserver and daemon as processes of their own, on PostgreSQL, re-index."""
+"""A team's instance on PostgreSQL: code server, webserver and daemon, each a process of its own, re-index."""
 
 import shutil
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def test_the_settings_for_postgresql_differ_only_in_the_storage() -> None:
 
 
 def sort_photos(folder: Path) -> None:
-    """Give the train photos a landmark's folder, and add a query: the home was made without either."""
+    """Move the train photos to the folder of a landmark, and add a query: the small home has neither."""
     (folder / "train" / "a_landmark").mkdir()
     for photo in (folder / "train").glob("*.png"):
         photo.rename(photo.parent / "a_landmark" / photo.name)

@@ -1,4 +1,4 @@
-"""A real Ray cluster of two worker nodes on this machine embeds shards as it does in one process."""
+"""A real Ray cluster of two worker nodes on this machine gives the embeddings of one process."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ SHARDS = [f"{number:04d}" for number in range(8)]
 
 @dataclass
 class Cluster:
-    """A head without CPUs and two nodes with a GPU each, which Ray takes our word for."""
+    """A head without CPUs and two nodes that claim a GPU each."""
 
     environment: dict[str, str]
     folder: Path
@@ -51,7 +51,7 @@ class Cluster:
             self._node(f"--address=127.0.0.1:{port}", "--num-cpus=2", "--num-gpus=1")
 
     def _node(self, *arguments: str) -> None:
-        """Start a node; Ray gives up after 30 s, which a busy machine may need, so that it is tried three times."""
+        """Start a node, with three tries: Ray gives up after 30 s, and a busy machine may need longer."""
         log = self.folder / f"node{len(self.nodes)}.log"
         command = [program("ray"), "start", "--block", "--disable-usage-stats", *arguments]
         for _ in range(3):
@@ -65,7 +65,7 @@ class Cluster:
         raise RuntimeError("".join(path.read_text() for path in self.folder.glob("node*.log")))
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Return what Ray tells of every job: its status and, once it runs, the node it runs on."""
+        """Return every job's status and, once it runs, its node."""
         return list(requests.get(f"{self.address}/api/jobs/", timeout=60).json())
 
     def node_of_a_running_job(self) -> int:
@@ -93,7 +93,7 @@ class Cluster:
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """A home shared in a bucket, with 8 shards of 2 index photos and a model, and the cluster that sees the bucket."""
+    """A home shared in a bucket, with 8 shards of 2 index photos and a model, and a cluster that reads the bucket."""
     with s3_server(monkeypatch):
         home = tmp_path / "home"
         monkeypatch.setenv("LANDMARK_HOME", str(home))
@@ -133,7 +133,7 @@ def materialize(partitions: Sequence[str], environment: dict[str, str]) -> subpr
 
 
 def embed(shards: Sequence[str], environment: dict[str, str]) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Materialize the embeddings of each shard in a run of its own, two at a time; return what each said."""
+    """Materialize the embeddings of each shard in a run of its own, two at a time; return each process."""
     with ThreadPoolExecutor(2) as pool:
         runs = pool.map(lambda shard: materialize(["--partition", shard], environment), shards)
         return dict(zip(shards, runs, strict=True))
@@ -152,7 +152,7 @@ def embedded_here(tmp_path: Path) -> dict[str, bytes]:
 
 
 def stored(home: Path) -> dict[str, bytes]:
-    """Return the embeddings that the home's shared location holds, as another machine finds them."""
+    """Return the embeddings at the home's shared location, as another machine finds them."""
     store = home_store(home)
     return {
         shard: store.path("index/embeddings", shard).read_bytes() for shard in store.stored("index/embeddings", SHARDS)

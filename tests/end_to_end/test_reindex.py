@@ -1,4 +1,4 @@
-"""Re-indexing by the real daemon: what arrives is embedded, what is killed is completed, nothing is done twice."""
+"""Re-indexing by the real daemon: it embeds new photos, completes a killed run, and computes nothing twice."""
 
 import os
 import shutil
@@ -37,7 +37,7 @@ class Pass:
 
 
 class Daemon:
-    """A home that the daemon keeps current, and what its runs tell."""
+    """A home that the daemon keeps current, and the runs of its instance."""
 
     def __init__(self, instance: dg.DagsterInstance, folder: Path) -> None:
         self.instance, self.folder, self.seen = instance, folder, set[str]()
@@ -52,9 +52,9 @@ class Daemon:
         return record.end_time - record.start_time
 
     def next_pass(self, wanted: str = "") -> Pass:
-        """Wait for an index run whose embedding step tells `wanted`, and for the query run after it."""
+        """Wait for an index run whose embedding step reports `wanted`, and for the query run after it."""
 
-        def told() -> Pass | None:
+        def passed() -> Pass | None:
             for index in self.finished("index"):
                 embedded = index.tags.get("landmark/index/embeddings", "")
                 after = [
@@ -71,7 +71,7 @@ class Daemon:
                     )
             return None
 
-        return wait_until(told, f"a pass with {wanted or 'anything'}", 400)
+        return wait_until(passed, f"a pass with {wanted or 'anything'}", 400)
 
     def kill_while_embedding(self, unfinished: Path) -> str:
         """Kill the process of the run that embeds, two seconds into it, and return the run's id."""
@@ -93,13 +93,13 @@ class Daemon:
 
 
 def shard_begun(home: Path) -> bool:
-    """Whether the manifest of the last shard is stored, so that its photos are what is being embedded."""
+    """Return whether the manifest of the last shard is stored: from then on its photos are embedded."""
     return (home / "store/index/photos/0003.parquet").exists()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, list[Path]]]:
-    """Photos, a home made of some of them, and those that arrive later."""
+    """Return a folder, the home of some of its photos, and the photos that arrive later."""
     folder = tmp_path_factory.mktemp("reindex")
     render_photos(folder / "all", PHOTOS)
     shutil.copytree(folder / "all", folder / "photos")
@@ -155,13 +155,13 @@ def test_the_daemon_keeps_an_index_current_and_completes_a_killed_run(
 
     for path in rest[300:]:
         (folder / "all/index" / path.name).unlink()
-    anew = run(folder / "all", folder / "anew")
+    whole = run(folder / "all", folder / "whole")
     for asset, table in {"knn_graph": NEIGHBOURS, "sorted_ranking": RANKING, "inserted_ranking": RANKING}.items():
-        stored, made_anew = (read_table(place / f"store/{asset}/0000.parquet", table) for place in (home, anew.home))
-        assert stored.drop("similarity").equals(made_anew.drop("similarity")), asset
-        # Photos stand in other batches when they arrive in other shards, which may change a float16's last bit.
-        assert (stored["similarity"] - made_anew["similarity"]).abs().max() < 1e-4
-        lines.append(f"{asset}: {stored.height} rows, equal to a build from nothing")
+        stored, expected = (read_table(place / f"store/{asset}/0000.parquet", table) for place in (home, whole.home))
+        assert stored.drop("similarity").equals(expected.drop("similarity")), asset
+        # Other shards make other batches, which may change the last bit of a float16.
+        assert (stored["similarity"] - expected["similarity"]).abs().max() < 1e-4
+        lines.append(f"{asset}: {stored.height} rows, equal to a run from nothing")
     TRANSCRIPT.parent.mkdir(exist_ok=True)
     TRANSCRIPT.write_text("\n".join(lines) + "\n")
     assert not list((home / "store").rglob("*.tmp"))

@@ -1,4 +1,4 @@
-"""The whole graph with its results in a bucket: a second machine finds everything, computes nothing, and searches."""
+"""The whole graph with its results in a bucket: a second machine finds all of them, and searches."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_p
 STORE = f"s3://{BUCKET}/results"
 
 
-def told(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def printed(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -39,9 +39,9 @@ def test_a_second_machine_continues_from_the_results_of_the_first(
         assert refused.stderr.count("\n") == 1 and SECRET not in refused.stderr
         ask_for_credentials(address, False)
 
-        first = told(run("first"))
+        first = printed(run("first"))
         models = {path.name for path in (tmp_path / "first").rglob("models/*")}
-        second = told(run("second"))
+        second = printed(run("second"))
         assert second["map_at_100"] == first["map_at_100"] and second["cleaning"] == first["cleaning"]
         assert {path.name for path in (tmp_path / "second").rglob("models/*")} == models
         assert not (tmp_path / "first/store").exists()
@@ -49,8 +49,8 @@ def test_a_second_machine_continues_from_the_results_of_the_first(
 
         photo = next((tmp_path / "photos/query").iterdir())
         search = ("search", photo, "--top", "3", "--json")
-        third = told(landmark_dag(*search, "--home", tmp_path / "third", LANDMARK_STORE=STORE))
-        assert third == told(landmark_dag(*search, "--home", tmp_path / "first"))
+        third = printed(landmark_dag(*search, "--home", tmp_path / "third", LANDMARK_STORE=STORE))
+        assert third == printed(landmark_dag(*search, "--home", tmp_path / "first"))
 
     for name in ("first", "second"):
         written = [path for path in (tmp_path / name).rglob("*") if path.is_file()]

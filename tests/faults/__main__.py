@@ -1,4 +1,4 @@
-"""The long form of the fault harness, `make faults`: prints what was tried and what came of it; status 1 for a fault.
+"""The long form of the fault harness, `make faults`: prints what it tried and what happened; status 1 for a fault.
 
 `python -m tests.faults [--kills N] [--photos N] [--tables N] [--flips N] [--seed N]`
 """

@@ -1,7 +1,7 @@
-"""Vectors on disk with a bit flipped, and their readers: `python -m tests.faults.damaged_files N SEED`.
+"""Reads stored vectors with a flipped bit: `python -m tests.faults.damaged_files N SEED`.
 
-A reader may take the file (the bit may stand in a vector) or raise InputError. It runs in a process of its own, for
-what points outside a memory-mapped file ends the process.
+A reader may accept the file (the bit may be part of a vector) or raise InputError. It needs a process of its own: a
+pointer outside of a memory-mapped file ends the process.
 """
 
 import json

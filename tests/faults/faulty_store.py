@@ -1,4 +1,4 @@
-"""A storage that fails: an fsspec file system over a folder that answers EIO and ends copies too early, by a seed."""
+"""Storage that fails: an fsspec file system over a folder that raises EIO and cuts copies short, chosen by a seed."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ PROTOCOL = "faulty"
 
 
 class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
-    """The folder that follows faulty://; of its operations `share` fail, half of the copies among them without a word.
+    """The folder that follows faulty://; a share of its operations fails.
 
-    A copy that fails has brought a random part of the file.
+    A copy that fails writes a random part of the file; half of these copies raise no error.
     """
 
     protocol = PROTOCOL
@@ -25,7 +25,7 @@ class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
 
     @classmethod
     def fail(cls, share: float, seed: int) -> None:
-        """From now on let `share` (0..1) of the operations fail."""
+        """Let a share (0 to 1) of the operations fail from now on."""
         cls.share, cls.chance, cls.failed = share, random.Random(seed), 0
 
     @classmethod
@@ -46,7 +46,7 @@ class FaultyFileSystem(LocalFileSystem):  # type: ignore[misc]
             raise OSError(errno.EIO, os.strerror(errno.EIO), source)
 
     def info(self, path: Any, **kwargs: Any) -> Any:
-        if not isinstance(path, os.DirEntry):  # one of a listing, which has been asked for already
+        if not isinstance(path, os.DirEntry):  # an entry of a listing, which has succeeded already
             self._answer(path)
         return super().info(path, **kwargs)
 

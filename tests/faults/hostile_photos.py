@@ -1,8 +1,8 @@
-"""Photos as an attacker would send them: seeded mutations of whole files, bombs, absurd sides; and a try of them all.
+"""Photos as an attacker would send them: seeded mutations of whole files, bombs and absurd sides.
 
-`python -m tests.faults.hostile_photos FOLDER` makes a manifest of the files in a folder and decodes what it accepts,
-under a limit of memory, and prints what came of them as JSON. It is a process of its own: a decoder that falls takes
-only this one along, and its peak memory is that of reading alone.
+`python -m tests.faults.hostile_photos FOLDER` makes a manifest of the files in a folder, decodes what it accepts under
+a memory limit, and prints the outcome as JSON. It is a process of its own: a decoder that crashes ends only this one,
+and its peak memory is that of reading alone.
 """
 
 import json
@@ -24,14 +24,14 @@ from landmark_dag.photos.reading import decode_photo
 from tests.support.photos import encoded, jpeg, located, picture
 
 ADDRESS_SPACE = 6 << 30
-"""Bytes of address space that the process may ask for: what the largest admitted photo needs, twice."""
+"""Bytes of address space that the process may use: twice what the largest accepted photo needs."""
 
 GOOD = 5
 """Whole photos among the hostile ones; each must be accepted."""
 
 
 def whole_photos() -> list[bytes]:
-    """One small file of every kind of every format that is mutated."""
+    """Return one small file of every kind of every format that is mutated."""
     frames = {"save_all": True, "append_images": [picture(1), picture(2)]}
     clear = picture().convert("RGBA")
     clear.putalpha(90)
@@ -60,7 +60,7 @@ def whole_photos() -> list[bytes]:
 
 
 def mutated_photos(count: int, seed: int) -> Iterator[bytes]:
-    """Yield `count` files, each a whole photo with one to four faults; the same for the same seed."""
+    """Yield `count` files, each a whole photo with one to four faults; the same files for the same seed."""
     chance = random.Random(seed)
     seeds = whole_photos()
     for number in range(count):
@@ -71,7 +71,7 @@ def mutated_photos(count: int, seed: int) -> Iterator[bytes]:
 
 
 def _place(data: bytearray, chance: random.Random) -> int:
-    """A place in the file, half the time in its first bytes, where the sizes stand."""
+    """Return a place in the file, half the time in its first bytes, which hold the sizes."""
     return chance.randrange(max(1, min(len(data), chance.choice([64, len(data)]))))
 
 
@@ -81,7 +81,7 @@ def _flip(data: bytearray, chance: random.Random, seeds: list[bytes]) -> None:
 
 
 def _overwrite(data: bytearray, chance: random.Random, seeds: list[bytes]) -> None:
-    """Put an extreme number where a size may stand."""
+    """Write an extreme number where a size may be."""
     at, number = _place(data, chance), chance.choice([0, 1, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1])
     width = chance.choice("HI")
     field = struct.pack(chance.choice("<>") + width, number % (2**16 if width == "H" else 2**32))
@@ -108,7 +108,7 @@ def _insert(data: bytearray, chance: random.Random, seeds: list[bytes]) -> None:
 
 
 def _splice(data: bytearray, chance: random.Random, seeds: list[bytes]) -> None:
-    """Go on with a piece of another file."""
+    """Continue with a piece of another file."""
     other = chance.choice(seeds)
     data[_place(data, chance) :] = other[chance.randrange(len(other)) :]
 
@@ -117,7 +117,7 @@ _MUTATIONS = (_flip, _flip, _overwrite, _overwrite, _cut, _remove, _repeat, _ins
 
 
 def png(width: int, height: int, colour: int, more: bytes = b"") -> bytes:
-    """A black PNG of any size: a few bytes for every megapixel. `colour` is 0 grey, 2 RGB, 6 RGBA."""
+    """Return a black PNG of any size, a few bytes a megapixel; `colour` is 0 for grey, 2 for RGB, 6 for RGBA."""
     row = bytes(1 + width * {0: 1, 2: 3, 6: 4}[colour])
     packer = zlib.compressobj(9)
     body = b"".join([packer.compress(row) for _ in range(height)]) + packer.flush()
@@ -130,7 +130,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def with_sides(data: bytes, width: int, height: int) -> bytes:
-    """The same JPEG, PNG, GIF or TIFF with other sides in its header."""
+    """Return the same JPEG, PNG, GIF or TIFF with other sides in its header."""
     changed = bytearray(data)
     if data.startswith(b"\xff\xd8"):
         at = next(data.index(b"\xff" + bytes([kind])) for kind in (0xC0, 0xC2) if b"\xff" + bytes([kind]) in data)
@@ -148,7 +148,7 @@ def with_sides(data: bytes, width: int, height: int) -> bytes:
 
 
 def bombs(large: bool) -> dict[str, bytes]:
-    """Files that are small, or claim little, and would take gigabytes or minutes; with `large`, up to the limits."""
+    """Return small files that would take gigabytes or minutes to decode; with `large`, up to the limits."""
     sides = {"JPEG": jpeg(), "PNG": encoded(picture(), "PNG"), "GIF": encoded(picture(), "GIF")}
     sides["TIFF"] = encoded(picture(), "TIFF")
     text = zlib.compress(bytes(20 << 20), 9)
@@ -182,7 +182,7 @@ def write_hostile(folder: Path, count: int, seed: int, large: bool = False) -> i
 
 
 def tried(folder: Path) -> dict[str, Any]:
-    """Try the files in `folder` in a process of its own; return what it tells."""
+    """Try the files in `folder` in a process of its own; return what it prints."""
     command = [sys.executable, "-m", "tests.faults.hostile_photos", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -190,13 +190,13 @@ def tried(folder: Path) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    """Return the most bytes that this program had resident; what rusage tells begins with its parent's."""
+    """Return this program's peak resident memory in bytes; that of rusage includes its parent's."""
     status = Path("/proc/self/status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) << 10
 
 
 def try_photos(folder: Path) -> dict[str, Any]:
-    """Make a manifest of the files in `folder`, decode what it accepts, and tell what came of them.
+    """Make a manifest of the files in `folder`, decode what it accepts, and return the outcome.
 
     Peak memory is in bytes, the slowest photo's time in seconds of CPU.
     """

@@ -60,7 +60,7 @@ FAULTS = [
 
 
 def mutated_tables(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
-    """Yield `count` pairs of a kind and a file of it with one to three faults; the same for the same seed."""
+    """Yield `count` pairs of a kind and a file of it with one to three faults; the same files for the same seed."""
     chance = random.Random(seed)
     kinds = list(WHOLE)
     for number in range(count):
@@ -75,7 +75,7 @@ def mutated_tables(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
 def try_tables(folder: Path, count: int, seed: int) -> dict[str, int]:
     """Read every whole and mutated file; return how many were tried, accepted and refused by an InputError.
 
-    Anything else that a reader raises comes through.
+    Any other error of a reader is raised.
     """
     accepted = 0
     files = [*((kind, data) for kind, (data, _) in WHOLE.items()), *mutated_tables(count, seed)]

@@ -1,4 +1,4 @@
-"""Five hours of the daemon's own ticks, compressed by a clock of ours: nothing grows but what retention keeps."""
+"""Five hours of the daemon's own ticks, under a clock of the test: nothing grows but what retention keeps."""
 
 import datetime
 import logging
@@ -22,7 +22,7 @@ from dagster._scheduler.scheduler import ScheduleIterationTimes, launch_schedule
 
 from landmark_dag.orchestration import in_process as pipeline
 from landmark_dag.settings.home import HomeSettings, write_home_settings
-from tests.support.photos import write_photo
+from tests.support.photos import write_photo_folder
 
 EVENING = datetime.datetime(2026, 1, 1, 23, tzinfo=datetime.UTC)
 """When the clock starts; nightly_reindex is due four hours later."""
@@ -33,7 +33,7 @@ LOG = logging.getLogger("ticks")
 
 @dataclass
 class Daemon:
-    """The daemon's sensor and schedule iterations over a code server of its own, at times that the test tells."""
+    """The daemon's sensor and schedule iterations over a code server of its own, at times that the test sets."""
 
     context: WorkspaceProcessContext
     executor: ThreadPoolExecutor
@@ -53,7 +53,7 @@ class Daemon:
 
     @property
     def ticks(self) -> int:
-        """Ticks that the instance holds."""
+        """Return how many ticks the instance holds."""
         instance = self.context.instance
         states = instance.all_instigator_state()
         return sum(len(instance.get_ticks(state.instigator_origin_id, state.selector_id)) for state in states)
@@ -61,14 +61,12 @@ class Daemon:
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    for split in ("train/a", "train/b", "index", "query"):
-        for number in range(3):
-            write_photo(tmp_path / "photos" / split / f"{split[:1]}{split[-1]}{number}.jpg", number)
+    photos = write_photo_folder(tmp_path / "photos", 3)
     home, temporary = tmp_path / "home", tmp_path / "temporary"
     for folder in (home, temporary, tmp_path / "dagster"):
         folder.mkdir()
     switched_on = {"reindex.scheduled": True, "reindex.on_arrival": True}
-    write_home_settings(home, HomeSettings(str(tmp_path / "photos"), values=switched_on))
+    write_home_settings(home, HomeSettings(str(photos), values=switched_on))
     monkeypatch.setenv("LANDMARK_HOME", str(home))
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -94,7 +92,7 @@ def held(folder: Path) -> dict[str, int]:
 
 
 def code_server() -> int:
-    """The one child of this process that serves the code."""
+    """Return the process id of the one child of this process that serves the code."""
     children = [
         int(path.parent.name)
         for path in Path("/proc").glob("[0-9]*/cmdline")

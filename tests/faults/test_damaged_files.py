@@ -1,4 +1,4 @@
-"""A bit that flips in memory-mapped vectors ends no process: they are read, or refused in a sentence with the file."""
+"""A flipped bit in memory-mapped vectors never ends the process: they are read, or a message names the file."""
 
 import json
 import subprocess

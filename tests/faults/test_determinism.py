@@ -20,7 +20,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rankings(home: Path) -> dict[str, pl.DataFrame]:
-    """The lists of every query after each step, whatever shard they stand in."""
+    """Return the lists of every query after each step, over all shards."""
     found = {}
     for name in RANKINGS:
         shards = [pl.read_parquet(path) for path in sorted((home / "store" / name).glob("*.parquet"))]

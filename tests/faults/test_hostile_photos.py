@@ -1,4 +1,4 @@
-"""Hostile photos: none stops a shard, none takes more than its part of memory and time."""
+"""Hostile photos: none stops a shard, and memory and time stay bounded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Hostile CSV files: read as what they say, or refused in one sentence; nothing else comes of them."""
+"""Hostile CSV files are read as the text that they hold, or refused in one sentence."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A page whose every text is an attack shows it as text, runs nothing of it and loads nothing."""
+"""A page in which every text is an attack shows them as text, runs nothing and loads nothing."""
 
 import io
 import re
@@ -60,7 +60,7 @@ def test_landmark_names_ids_titles_and_captions_with_scripts_stay_text(tmp_path:
 
 
 def shown_nul(shown: list[str]) -> str:
-    """What the browser makes of a NUL."""
+    """Return what the browser shows for a NUL."""
     return "\0" if any("\0" in text for text in shown) else "\ufffd"
 
 

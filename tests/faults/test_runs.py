@@ -1,4 +1,4 @@
-"""Runs that are killed, starved, given a wrong clock or run twice leave what an undisturbed run leaves.
+"""Runs that are killed, short of disk, given a wrong clock or started twice leave what an undisturbed run leaves.
 
 A few of each; `make faults` does many.
 """

@@ -1,4 +1,4 @@
-"""Passwords and signatures are refused where they would be stored or shown, and hidden where they turn up."""
+"""Passwords and signatures are refused where they would be stored or shown, and hidden in messages and logs."""
 
 import contextlib
 import os
@@ -70,14 +70,14 @@ def test_the_signature_of_a_failed_redirect_is_neither_shown_nor_logged(
     server.faults["/x"] += [Fault(status=302, headers={"Location": signed})] * (HURRY.retries + 1)
     with pytest.raises(DownloadError, match="could not be fetched") as failed:
         fetch(f"{server.url}/x", tmp_path / "x", HURRY)
-    told, cause = str(failed.value) + caplog.text, failed.value.__cause__
+    shown, cause = str(failed.value) + caplog.text, failed.value.__cause__
     while cause is not None:
-        told, cause = told + str(cause), cause.__cause__
-    assert "S3CRET" not in told and "***" in told
+        shown, cause = shown + str(cause), cause.__cause__
+    assert "S3CRET" not in shown and "***" in shown
 
 
 def listening(process: int) -> set[str]:
-    """The addresses at which a process and its children listen, in hexadecimal as /proc tells them."""
+    """Return the addresses at which a process and its children listen, in the hexadecimal form of /proc."""
     children = {process}
     for entry in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):

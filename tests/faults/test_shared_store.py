@@ -1,4 +1,4 @@
-"""A shared location on storage that fails and cuts copies short: nobody ever sees a part of a file, and all arrives."""
+"""A shared location on failing storage: no machine ever sees a part of a file, and every file arrives."""
 
 import hashlib
 import random
@@ -15,7 +15,7 @@ NAMES = [f"index/photos/{number:04}.parquet" for number in range(4)]
 
 
 def whole(path: Path) -> bool:
-    """Whether the file is one that `content` made, to its last byte."""
+    """Return whether the file is complete: one that `content` made."""
     digest, _, rest = path.read_bytes().partition(b"\n")
     return digest == hashlib.md5(rest).hexdigest().encode()
 
@@ -26,7 +26,7 @@ def content(chance: random.Random) -> bytes:
 
 
 def sync(machine: SharedLocation, chance: random.Random) -> bool:
-    """Whether all was brought and shared; a sentence that is worth another try is the only error."""
+    """Return whether the sync succeeded; if not, the error must be one that is worth a retry."""
     try:
         if chance.random() < 0.5:
             machine.sync(NAMES)

@@ -1,4 +1,4 @@
-"""Every dependency of the project stands in docs/licences.md with its licence."""
+"""Every dependency of the project is listed in docs/licences.md with its licence."""
 
 from importlib.metadata import distribution, requires
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Five hours of ticks, compressed: sensors and the schedule asked again and again leave nothing behind."""
+"""Five hours of ticks, one after the other without a wait: sensors and the schedule leave nothing behind."""
 
 import gc
 import threading
@@ -16,7 +16,7 @@ from landmark_dag.orchestration.reindexing import reindexing
 from landmark_dag.orchestration.shards import new_shards, register_shards
 from landmark_dag.settings.reindex import ReindexSettings
 from resources.photo_source import PhotoSourceResource
-from tests.support.photos import write_photo
+from tests.support.photos import write_photo, write_photo_folder
 
 HOURS = 5
 TICKS = HOURS * 3600 // 30
@@ -25,10 +25,8 @@ TICKS = HOURS * 3600 // 30
 
 @pytest.fixture
 def photos(tmp_path: Path) -> PhotoSourceResource:
-    for split in ("train/a", "train/b", "index", "query"):
-        for number in range(3):
-            write_photo(tmp_path / "photos" / split / f"{split[:1]}{split[-1]}{number}.jpg", number)
-    return PhotoSourceResource(photos=str(tmp_path / "photos"), photos_per_shard=2, home=str(tmp_path / "home"))
+    photos = write_photo_folder(tmp_path / "photos", 3)
+    return PhotoSourceResource(photos=str(photos), photos_per_shard=2, home=str(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -101,7 +99,7 @@ def test_registering_shards_succeeds_when_another_run_registers_them_first(
     add, beaten = instance.add_dynamic_partitions, set[str]()
 
     def after_another(name: str, keys: list[str]) -> None:
-        """What Dagster does where another run adds the same partitions between its look and its insert."""
+        """Fail as Dagster does if another run adds the same partitions between its look and its insert."""
         add(name, keys)
         if name not in beaten:
             beaten.add(name)

@@ -1,4 +1,4 @@
-"""Files of another release: every kind names its format, is refused in one sentence, and is made anew by its step."""
+"""Files of another release: each kind names its format, is refused in one sentence, and is recomputed by its step."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Weights that hold code are refused, and the code is not run."""
+"""Weights that hold code are refused, and the code never runs."""
 
 import pickle
 from pathlib import Path

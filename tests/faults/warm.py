@@ -1,7 +1,7 @@
-"""A process that has imported everything and computed nothing, and forks one child for each run of the pipeline.
+"""A process that imports everything, computes nothing, and forks one child for each run of the pipeline.
 
-Starting Python, torch and Dagster takes ten seconds of CPU; a fork takes none. The parent never computes, for a fork
-after OpenMP or polars have started their threads hangs. `python -m tests.faults.warm HOME` reads one JSON command a
+Starting Python, torch and Dagster takes ten seconds of CPU; a fork takes none. The parent never computes, since a fork
+hangs after OpenMP or polars have started their threads. `python -m tests.faults.warm HOME` reads one JSON command a
 line and answers each with one line; see `Warm` and `Life`.
 """
 
@@ -20,11 +20,11 @@ from typing import Any, Self
 class Life:
     """One run of the pipeline, and how it is disturbed.
 
-    It is killed before its `kill_at`th operation on files, or `kill_after` seconds from its start. Its clock is
-    `clock` seconds ahead. `fault` is an errno that opening, writing or renaming gives from the `fault_at`th operation
-    on, `fault_count` times. `largest_file` bounds the bytes of a file, as a full disk does. `backwards` makes the
-    shards of index one by one, the last first. Its store is shared at the folder `store`, if that is set, of which
-    a share of `store_fails` operations fail, chosen by `store_seed` (faulty_store.py).
+    It is killed before its `kill_at`th operation on files, or `kill_after` seconds after its start. Its clock is
+    `clock` seconds ahead. From the `fault_at`th operation on, opening, writing and renaming fail `fault_count` times
+    with the errno `fault`. No file can have more than `largest_file` bytes. With `backwards` the shards of index are
+    computed one by one, the last first. With `store` the results are shared at that folder, where a share of
+    `store_fails` of the operations fails, chosen by `store_seed` (faulty_store.py).
     """
 
     home: str
@@ -46,7 +46,7 @@ class Life:
 
 @dataclass(frozen=True)
 class End:
-    """How a run ended: its exit status (minus the signal), operations on files it came to, and what it printed."""
+    """How a run ended: its exit status (minus the signal), how many operations on files it made, what it printed."""
 
     status: int
     operations: int
@@ -54,7 +54,7 @@ class End:
 
 
 class Warm:
-    """The warm process, as its user sees it; its runs have the settings of tiny_profile with `changes`."""
+    """The client of a warm process, whose runs have the profile that `tiny_profile` returns for `changes`."""
 
     def __init__(self, home: Path, **changes: int) -> None:
         command = [sys.executable, "-m", "tests.faults.warm", str(home), json.dumps(changes)]
@@ -65,7 +65,7 @@ class Warm:
         assert self._read() == "ready"
 
     def live(self, *lives: Life) -> list[End]:
-        """Run the lives at once; return how each ended."""
+        """Run the lives at the same time; return how each ended."""
         assert self._process.stdin
         self._process.stdin.write(json.dumps([asdict(life) for life in lives]) + "\n")
         self._process.stdin.flush()
@@ -87,7 +87,7 @@ class Warm:
 
 
 def _import_everything(home: str, changes: dict[str, int]) -> None:
-    """Import what a run of the pipeline does; settings are those of the profile `tiny`."""
+    """Import what a run of the pipeline imports; the settings are those of the profile `tiny`."""
     from tests.support.tiny_profile import admit_tiny_profile, tiny_home_settings
 
     admit_tiny_profile(**changes)
@@ -150,7 +150,7 @@ def _serve(home: str, changes: dict[str, int]) -> None:
 
 
 def _live(life: Life, counter: int) -> None:
-    """Be one run; never returns."""
+    """Run the pipeline once in this process, and end the process."""
     status = 1
     try:
         Path(life.home).mkdir(parents=True, exist_ok=True)
@@ -182,12 +182,12 @@ def _run(life: Life) -> None:
     FaultyFileSystem.fail(life.store_fails, life.store_seed)
     prepare_home(Path(life.home), tiny_home_settings(Path(life.photos), f"faulty://{life.store}" if life.store else ""))
     if life.backwards:
-        _make_backwards()
+        _compute_backwards()
     run_pipeline(defs(), _Unwatched())
 
 
-def _make_backwards() -> None:
-    """Make the whole of train, then every shard of index in a run of its own, the last shard first."""
+def _compute_backwards() -> None:
+    """Compute the whole of train, then every shard of index in a run of its own, the last shard first."""
     import dagster as dg
 
     from landmark_dag import definitions
@@ -207,7 +207,7 @@ def _make_backwards() -> None:
 
 
 class _Unwatched:
-    """Hears nothing of a pipeline's progress."""
+    """Ignores the progress of a pipeline."""
 
     def begin(self, steps: int) -> None: ...
 
@@ -230,7 +230,7 @@ _OPERATIONS = {
 
 
 def _disturb(life: Life, counter: int) -> None:
-    """Count the operations on files under the home, and let the disturbance of `life` happen."""
+    """Count the operations on files under the home, and apply the disturbances of `life`."""
     count = 0
 
     def heard(event: str, arguments: tuple[Any, ...]) -> None:
@@ -246,7 +246,7 @@ def _disturb(life: Life, counter: int) -> None:
         os.pwrite(counter, b"%d" % count, 0)
         if count == life.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        faulty = life.fault and event not in _REMOVALS and "/store/" in path  # a full disk still takes removals
+        faulty = life.fault and event not in _REMOVALS and "/store/" in path  # a full disk still allows removals
         if faulty and life.fault_at <= count < life.fault_at + life.fault_count:
             raise OSError(life.fault, os.strerror(life.fault), path)
 

@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, for tests of what several machines share."""
+"""A real S3 server on loopback, for tests in which several machines share results."""
 
 import atexit
 import contextlib
@@ -16,7 +16,7 @@ KEY, SECRET = "a-key-of-this-test", "a-secret-of-this-test"
 
 @contextlib.contextmanager
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Serve S3 with one empty bucket, its address and credentials in the environment; yield the address."""
+    """Serve S3 with one empty bucket, and set its address and credentials in the environment; yield the address."""
     address = _started()
     monkeypatch.setenv("AWS_ENDPOINT_URL", address)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
@@ -44,12 +44,12 @@ def _started() -> str:
 
 
 def ask_for_credentials(address: str, asked: bool) -> None:
-    """Make the server refuse keys that it has not handed out, or take any."""
+    """Make the server refuse keys that it has not issued, or accept any."""
     free_requests = "0" if asked else "inf"
     requests.post(f"{address}/moto-api/reset-auth", data=free_requests, timeout=10).raise_for_status()
     forget_connections()
 
 
 def forget_connections() -> None:
-    """Make the next request read address and credentials anew, as a new process would."""
+    """Make the next request read address and credentials again, as a new process does."""
     s3fs.S3FileSystem.clear_instance_cache()
