@@ -7,8 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from landmark_dag.errors import InputError
-from landmark_dag.storage.files import replacing
 from landmark_dag.demo.buildings import KINDS
 from landmark_dag.demo.facades import style_of
 from landmark_dag.demo.plan import (
@@ -26,7 +24,9 @@ from landmark_dag.demo.scenes import (
     make_landmark,
 )
 from landmark_dag.demo.sprites import Props, make_props
+from landmark_dag.errors import InputError
 from landmark_dag.settings.demo import RenderingSettings
+from landmark_dag.storage.files import replacing
 
 _JPEG_QUALITY = 85
 _SAME_STYLE = 0.6

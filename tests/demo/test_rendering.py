@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landmark_dag.errors import InputError
-from landmark_dag.photos.reading import read_photo
 from landmark_dag.demo.camera import Surface, Texture, draw_surface, look_at
 from landmark_dag.demo.plan import MOST_LANDMARKS, PlannedPhoto, landmark_name, plan_photos
 from landmark_dag.demo.rendering import render_photos
+from landmark_dag.errors import InputError
+from landmark_dag.photos.reading import read_photo
 from landmark_dag.settings.demo import RenderingSettings
 
 SMALL = RenderingSettings(
