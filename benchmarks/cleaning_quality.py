@@ -19,8 +19,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from landmark_dag.cleaning.keep_rule import clean
-from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
-from landmark_dag.matching.local_features import JoinedFeatures, extract_shard
+from landmark_dag.matching.deep_features import fit_whitening, photos_deep_features
+from landmark_dag.matching.features import LocalFeatures, gather
+from landmark_dag.matching.rootsift import photos_rootsift
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.cleaning import KeepRule
@@ -76,17 +77,18 @@ def located(photos: Path, labels: pl.DataFrame) -> list[PhotoLocation]:
     return [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
 
 
-def extract(photos: list[PhotoLocation], arguments: argparse.Namespace) -> JoinedFeatures:
+def extract(photos: list[PhotoLocation], arguments: argparse.Namespace) -> LocalFeatures:
     """Return the local features of `photos`."""
+    image_ids = [photo.image_id for photo in photos]
     if not arguments.deep:
-        return JoinedFeatures(list(extract_shard(photos, LocalFeatureSettings())))
+        return gather(image_ids, photos_rootsift(photos, LocalFeatureSettings()))
     settings = LocalFeatureSettings(kind="deep", dimensions=arguments.dimensions)
     network = build_network(NetworkSettings(backbone=arguments.backbone, weights=arguments.weights), seed=0)
     whitening = fit_whitening(photos, network, settings, arguments.device)
-    return JoinedFeatures(list(extract_deep_shard(photos, network, whitening, settings, arguments.device)))
+    return gather(image_ids, photos_deep_features(photos, network, whitening, settings, arguments.device))
 
 
-def verify(features: JoinedFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
+def verify(features: LocalFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
     """Return the inliers of every pair of photos of one label."""
     pairs = np.array(list(pairs_of_one_label(labels)), np.int32)
     inliers, _ = verify_pairs(features, pairs, settings, device)

@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from landmark_dag.matching.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
+from landmark_dag.matching.features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
 from landmark_dag.matching.mutual_matches import SimilarityBuffer, has_integer_product
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.settings.matching import VerificationSettings
@@ -188,7 +188,7 @@ def compare(rounds: int, device: str) -> None:
 
 def print_floor(features: LocalFeatures, positions: NDArray, ours: float, rounds: int) -> None:
     """Print what part of our time the bare product of the descriptors would take."""
-    photos = [np.array(features.descriptors(position)) for position in range(len(features.image_ids))]
+    photos = [np.array(features.photo(position).descriptors) for position in range(len(features.image_ids))]
     buffer, out = SimilarityBuffer(), torch.empty(FEATURES, FEATURES)
     floats = [torch.from_numpy(photo).float() for photo in photos]
     products = {

@@ -123,7 +123,7 @@ LOCAL_FEATURES = Table(
     ),
     ("image_id",),
 )
-"""An Arrow file, of `cleaning.local_features`."""
+"""An Arrow file, of `matching.feature_files`."""
 
 EMBEDDINGS = Table(
     "embeddings",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from assets.cleaning import descriptor_whitening, train_local_features
 from assets.photos import train_photos
-from landmark_dag.matching.local_features import read_local_features
+from landmark_dag.matching.feature_files import read_local_features
 from landmark_dag.orchestration.partitions import SHARDS
 from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
@@ -63,7 +63,7 @@ def test_deep_local_features_are_whitened_by_what_was_fitted_on_train(
     assert extracted["dagster/row_count"].value == 4
     features = read_local_features(resources["store"].path("train/local_features", "0000"))
     assert features.image_ids == ["0", "1", "2", "3"]
-    assert all(features.descriptors(position).shape == (30, 16) for position in range(4))
+    assert all(features.photo(position).descriptors.shape == (30, 16) for position in range(4))
     assert materialize(train_local_features, instance, resources, DEEP)["unchanged"].value
     other = {**DEEP, "features": {**DEEP["features"], "max_keypoints": 20}}
     assert not materialize(descriptor_whitening, instance, resources, other)["unchanged"].value
@@ -76,6 +76,6 @@ def test_rootsift_needs_no_whitening_and_deep_features_say_when_theirs_is_missin
     assert materialize(descriptor_whitening, instance, resources, {})["dagster/row_count"].value == 0
     materialize(train_local_features, instance, resources, {})
     stored = resources["store"].path("train/local_features", "0000").read_bytes()
-    with pytest.raises(Exception, match="descriptor_whitening was made for RootSIFT; materialize it with kind deep"):
+    with pytest.raises(Exception, match=r"descriptor_whitening is empty.*materialize it again with the kind"):
         materialize(train_local_features, instance, resources, DEEP)
     assert resources["store"].path("train/local_features", "0000").read_bytes() == stored

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 from assets import evaluation
-from landmark_dag.matching.local_features import extract_shard, write_local_features
+from landmark_dag.matching.feature_files import write_local_features
+from landmark_dag.matching.features import gather
+from landmark_dag.matching.rootsift import photos_rootsift
 from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
@@ -37,8 +39,8 @@ def store(tmp_path: Path) -> Store:
     manifest, _ = build_manifest(located(tmp_path, {"q": moved}))
     write_table(store.path("query/photos", "0000"), MANIFEST, manifest, "1")
     train, _ = build_manifest(located(tmp_path, {"t1": facade(2), "t2": facade(1)}))
-    features = extract_shard(locations_of(train), LocalFeatureSettings())
-    write_local_features(store.path("train/local_features", "0000"), features, "1")
+    features = gather(["t1", "t2"], photos_rootsift(locations_of(train), LocalFeatureSettings()))
+    write_local_features(store.path("train/local_features", "0000"), [features], "1")
     rows = [("q", 1, "t1", 7, 0.5), ("q", 2, "t2", 8, 0.25)]
     write_table(
         store.path("query/train_neighbours", "0000"),
