@@ -114,7 +114,7 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
     import landmark_dag.retrieval.reranking.soft
     import landmark_dag.retrieval.train_neighbours
     import landmark_dag.training.job_spec
-    import landmark_dag.training.labelled_photos  # noqa: F401
+    import landmark_dag.training.photo_tables  # noqa: F401
 
 
 def _serve(home: str, changes: dict[str, int]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.training.fit import LabelledPhotos
+from landmark_dag.training.labelled_photos import LabelledPhotos
 
 
 def pattern_photo(landmark: int, photo: int, width: int = 96, height: int = 80) -> np.ndarray:
