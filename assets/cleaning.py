@@ -1,8 +1,8 @@
-"""Cleaning: which train photos are what their label says, by geometric verification."""
+"""Cleaning: which train photos show the landmark of their label, by geometric verification."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -16,8 +16,10 @@ from assets.configs import (
 )
 from assets.metadata import Metadata, picture_metadata, table_metadata
 from assets.steps import GPU, OWNERS, Upstream, deps, every, every_shard, materialize_stored, on_retry, same
+from landmark_dag.matching.feature_kinds import KINDS, ExtractionInputs, extract_features
 from landmark_dag.orchestration.executors import backfill_policy
 from landmark_dag.orchestration.partitions import SHARDS
+from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.storage.parquet_tables import write_table
 from landmark_dag.storage.schemas import (
@@ -35,6 +37,10 @@ from resources.accelerator import Accelerator
 from resources.photo_source import PhotoSourceResource
 from resources.store import Store
 
+if TYPE_CHECKING:
+    from landmark_dag.matching.descriptor_whitening import DescriptorWhitening
+    from landmark_dag.training.network import EmbeddingNetwork
+
 _COMMON: dict[str, Any] = {"group_name": "cleaning", "owners": OWNERS}
 _SHARDED: dict[str, Any] = {
     **_COMMON,
@@ -42,8 +48,8 @@ _SHARDED: dict[str, Any] = {
     "backfill_policy": backfill_policy(),
 }
 
-_DEEP: Mapping[str, Any] = GPU if PROFILE.local_features.kind == "deep" else {}
-"""What a step asks for that needs the accelerator only for deep local features."""
+_ON_FEATURES: Mapping[str, Any] = GPU if KINDS[PROFILE.local_features.kind].on_accelerator else {}
+"""What a step of local features asks for: the accelerator, if the profile's kind computes on it."""
 
 _DESCRIPTOR_WHITENING = [every("train/photos", "train")]
 
@@ -54,27 +60,23 @@ _DESCRIPTOR_WHITENING = [every("train/photos", "train")]
     code_version="1",
     metadata=table_metadata(DESCRIPTOR_WHITENING),
     **_COMMON,
-    **_DEEP,
+    **_ON_FEATURES,
 )
 def descriptor_whitening(
     context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """The whitening of deep local features, fitted on train photos; RootSIFT needs none, and it is then empty."""
+    """The whitening of local descriptors, fitted to train photos; empty for local features that need none."""
     settings, network = config.features.settings(), config.network.settings()
-    deep = settings.kind == "deep"
+    fit_whitening = KINDS[settings.kind].fit_whitening
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         table = DESCRIPTOR_WHITENING.empty()
-        if deep:
-            from landmark_dag.cleaning.match_tables import whitening_table
-            from landmark_dag.matching.deep_features import fit_whitening
+        if fit_whitening:
+            from landmark_dag.cleaning.whitening_tables import whitening_table
             from landmark_dag.photos.manifest import locations_of
-            from landmark_dag.training.network import build_network
 
             photos = locations_of(store.read_shards("train/photos", MANIFEST, every_shard(context, "train")))
-            table = whitening_table(
-                fit_whitening(photos, build_network(network, seed=0), settings, accelerator.torch_device())
-            )
+            table = whitening_table(fit_whitening(photos, settings, _extraction_inputs(network, store, accelerator)))
         write_table(path, DESCRIPTOR_WHITENING, table, version)
         return {"dagster/row_count": table.height}
 
@@ -82,8 +84,8 @@ def descriptor_whitening(
         context,
         store,
         compute,
-        inputs=_DESCRIPTOR_WHITENING if deep else [],
-        settings=[settings, network] if deep else [],
+        inputs=_DESCRIPTOR_WHITENING if fit_whitening else [],
+        settings=[settings, network] if fit_whitening else [],
     )
 
 
@@ -97,40 +99,47 @@ _LOCAL_FEATURES = [same("train/photos"), Upstream("descriptor_whitening")]
     code_version="2",
     metadata=table_metadata(LOCAL_FEATURES),
     **_SHARDED,
-    **_DEEP,
+    **_ON_FEATURES,
 )
 def train_local_features(
     context: dg.AssetExecutionContext, config: LocalFeaturesConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
     """Keypoints and descriptors of every train photo."""
-    from landmark_dag.matching.local_features import extract_shard, write_local_features
+    from landmark_dag.matching.feature_files import write_local_features
     from landmark_dag.photos.manifest import locations_of
 
     settings, network = on_retry(context, config.features.settings()), config.network.settings()
-    deep = settings.kind == "deep"
+    kind = KINDS[settings.kind]
 
     def compute(shard: str, path: Path, version: str) -> Metadata:
         photos = locations_of(store.read("train/photos", MANIFEST, shard))
-        if deep:
-            from landmark_dag.cleaning.match_tables import whitening_of
-            from landmark_dag.matching.deep_features import extract_deep_shard
-            from landmark_dag.training.network import build_network
-
-            whitening = whitening_of(store.read("descriptor_whitening", DESCRIPTOR_WHITENING))
-            backbone = build_network(network, seed=0)
-            chunks = extract_deep_shard(photos, backbone, whitening, settings, accelerator.torch_device())
-        else:
-            chunks = extract_shard(photos, settings)
-        count = write_local_features(path, chunks, version)
+        extractor = kind.extractor(settings, _extraction_inputs(network, store, accelerator))
+        count = write_local_features(path, extract_features(photos, extractor), version)
         return {"dagster/row_count": count, "bytes": path.stat().st_size, "kind": settings.kind}
 
     return materialize_stored(
         context,
         store,
         compute,
-        inputs=_LOCAL_FEATURES if deep else _LOCAL_FEATURES[:1],
-        settings=[settings, network] if deep else [settings],
+        inputs=_LOCAL_FEATURES if kind.fit_whitening else _LOCAL_FEATURES[:1],
+        settings=[settings, network] if kind.fit_whitening else [settings],
     )
+
+
+def _extraction_inputs(settings: NetworkSettings, store: Store, accelerator: Accelerator) -> ExtractionInputs:
+    """Return what a kind of local features may ask for."""
+
+    def network() -> "EmbeddingNetwork":
+        from landmark_dag.training.network import build_network
+
+        return build_network(settings, seed=0)
+
+    def whitening() -> "DescriptorWhitening":
+        from landmark_dag.cleaning.whitening_tables import whitening_of
+
+        return whitening_of(store.read("descriptor_whitening", DESCRIPTOR_WHITENING))
+
+    return ExtractionInputs(accelerator.torch_device, network, whitening)
 
 
 _BOOTSTRAP_EMBEDDINGS = [same("train/photos")]
@@ -148,7 +157,7 @@ _BOOTSTRAP_EMBEDDINGS = [same("train/photos")]
 def train_bootstrap_embeddings(
     context: dg.AssetExecutionContext, config: BootstrapConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """Embeddings by the network before it is trained, only to pick the pairs to verify."""
+    """Embeddings by the network before it is trained, used only to pick the pairs to verify."""
     from landmark_dag.photos.manifest import locations_of
     from landmark_dag.retrieval.embedding import embed_photos
     from landmark_dag.storage.embeddings import write_embeddings
@@ -177,7 +186,7 @@ _MATCH_CANDIDATES = [Upstream("train/labels"), every("train/bootstrap_embeddings
     **_COMMON,
 )
 def match_candidates(context: dg.AssetExecutionContext, config: CandidateConfig, store: Store) -> dg.MaterializeResult:
-    """Pairs of photos with one label, near enough to be worth verifying."""
+    """Pairs of photos with the same label, near enough to be worth verifying."""
     from landmark_dag.cleaning.match_tables import candidate_table
 
     settings = config.settings()
@@ -210,9 +219,9 @@ _VERIFIED_MATCHES = [
 def verified_matches(
     context: dg.AssetExecutionContext, config: VerificationConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """Inliers of every candidate pair whose photo a lies in this shard, under the best affine map."""
+    """Inliers of every candidate pair whose photo a is in this shard, under the best affine map."""
     from landmark_dag.cleaning.match_tables import verified_table
-    from landmark_dag.matching.local_features import read_local_features
+    from landmark_dag.matching.feature_files import read_local_features
 
     settings = config.settings()
 

@@ -1,5 +1,6 @@
 """Evaluation: the official metrics, the submission and the gallery."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,10 @@ def recognition(
         train_neighbours = store.read_shards("query/train_neighbours", TRAIN_NEIGHBOURS, queries)
         inliers = None
         if scoring.verified:
-            from landmark_dag.matching.local_features import JoinedFeatures, extract_shard, read_local_features
+            from landmark_dag.matching.feature_files import read_local_features
+            from landmark_dag.matching.feature_kinds import extract_features
+            from landmark_dag.matching.features import JoinedFeatures
+            from landmark_dag.matching.rootsift import photos_rootsift
             from landmark_dag.photos.manifest import locations_of
 
             train = every_shard(context, "train")
@@ -176,7 +180,7 @@ def recognition(
             inliers = science.train_neighbour_inliers(
                 train_neighbours,
                 scoring.k,
-                JoinedFeatures(list(extract_shard(photos, features))),
+                JoinedFeatures(list(extract_features(photos, partial(photos_rootsift, settings=features)))),
                 JoinedFeatures([read_local_features(shard) for shard in shards]),
                 verification,
                 accelerator.torch_device(),

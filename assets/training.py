@@ -1,4 +1,4 @@
-"""Training: the network fitted to the cleaned dataset, in processes of its own."""
+"""Training: the network, fitted to the cleaned dataset in processes of its own."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from dagster._core.errors import DagsterPipesExecutionError  # Dagster makes no public name of it
+from dagster._core.errors import DagsterPipesExecutionError  # Dagster has no public name for it
 
 from assets.configs import ModelConfig
 from assets.metadata import Metadata, picture_metadata
@@ -22,7 +22,7 @@ from resources.store import Store
 if TYPE_CHECKING:
     from landmark_dag.training.job_spec import TrainingJobSpec
 
-# Dagster warns of a part of Pipes that it calls itself.
+# Dagster warns of a part of Pipes that Dagster itself calls.
 warnings.filterwarnings("ignore", message="Function `PipesMessageReader", category=dg.PreviewWarning)
 
 _CURVES = ("loss", "accuracy", "learning_rate")
@@ -43,7 +43,7 @@ def trained_model(
     """The network that embeds photos: weights, configuration, history and curves."""
     from landmark_dag.reports.plots import training_curve
     from landmark_dag.training.job_spec import TrainingJobSpec
-    from landmark_dag.training.labelled_photos import cleaned_photos, labelled_photos
+    from landmark_dag.training.photo_tables import cleaned_photos, labelled_photos
 
     network, training = config.network.settings(), config.training.settings()
 
@@ -69,9 +69,9 @@ def trained_model(
 def _trained(
     context: dg.AssetExecutionContext, job: "TrainingJobSpec", settings: DistributedSettings
 ) -> dict[str, Any]:
-    """Train in processes of its own, which report to this run; return fingerprint and history.
+    """Train in separate processes, which report to this run; return fingerprint and history.
 
-    Raises InputError with the sentence of the process that failed. The training's state stays in its checkpoint.
+    Raises InputError with the sentence of the process that failed. The checkpoint keeps the training's state.
     """
     import torch
 
@@ -87,8 +87,8 @@ def _trained(
         run = dg.PipesSubprocessClient().run(context=context, command=command, env=environment)
     except DagsterPipesExecutionError as error:
         sentence = read_error(folder) or (
-            f"Training ended without a word ({error}); what its processes wrote is in the step's stderr and under "
-            f"{folder}. Materialize again to go on from the last checkpoint."
+            f"Training ended without an error message ({error}); the output of its processes is in the step's stderr "
+            f"and under {folder}. Materialize again to continue from the last checkpoint."
         )
         raise InputError(sentence) from None
     shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Tuning: trials of other training settings, one a partition, and the table of what came of them."""
+"""Tuning: trials of other training settings, one for each partition, and the table of their results."""
 
 import shutil
 from pathlib import Path
@@ -33,9 +33,9 @@ _TRIAL = [Upstream("cleaned_dataset"), every("train/photos", "train")]
 def tuning_trial(
     context: dg.AssetExecutionContext, config: TrialConfig, store: Store, accelerator: Accelerator
 ) -> dg.MaterializeResult:
-    """A model trained with the settings that its partition names, scored on landmarks held out of training.
+    """A model trained with the settings that its partition names, and scored on landmarks held out of training.
 
-    Partitions are registered by the job tuning_trials, and run as a backfill.
+    The job tuning_trials registers the partitions; a backfill runs them.
     """
     settings = {
         "network": config.network.settings(),
@@ -69,7 +69,7 @@ def tuning_trial(
     **_COMMON,
 )
 def tuning_results(context: dg.AssetExecutionContext, store: Store) -> dg.MaterializeResult:
-    """All trials that are materialized, the best first."""
+    """All materialized trials, the best first."""
     from landmark_dag.evaluation.tuning import best_first
     from landmark_dag.storage.parquet_tables import write_table
 
@@ -90,14 +90,14 @@ def tuning_results(context: dg.AssetExecutionContext, store: Store) -> dg.Materi
 class TuningTrialsConfig(dg.Config):
     """Which settings to try."""
 
-    choices: dict[str, Any] = Field(description="names of network and training settings, a list of values to try each")
+    choices: dict[str, Any] = Field(description="names of network and training settings, with the values to try")
     random_draws: int = Field(default=0, description="trials drawn at random from the grid; 0: the whole grid")
     seed: int = Field(default=0, description="seed of the draws")
 
 
 @dg.op
 def register_trials(context: dg.OpExecutionContext, config: TuningTrialsConfig) -> None:
-    """Register trials as partitions of tuning/trial; those registered before stay."""
+    """Register trials as partitions of tuning/trial; those registered before are kept."""
     from landmark_dag.training.tuning import grid, random_trials, settings_of
 
     choices, draws = config.choices, config.random_draws

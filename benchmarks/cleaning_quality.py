@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from benchmarks.measuring import measured
 from landmark_dag.cleaning.keep_rule import clean
-from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
-from landmark_dag.matching.local_features import JoinedFeatures, extract_shard
+from landmark_dag.matching.deep_features import fit_whitening, photos_deep_features
+from landmark_dag.matching.features import LocalFeatures, gather
+from landmark_dag.matching.rootsift import photos_rootsift
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.cleaning import KeepRule
@@ -48,22 +49,23 @@ def located(photos: Path, labels: pl.DataFrame) -> list[PhotoLocation]:
     return [PhotoLocation(file.stem, str(file), 0, file.stat().st_size) for file in files]
 
 
-def rootsift_features(photos: list[PhotoLocation]) -> JoinedFeatures:
+def rootsift_features(photos: list[PhotoLocation]) -> LocalFeatures:
     """Return the RootSIFT features of `photos`."""
-    return JoinedFeatures(list(extract_shard(photos, LocalFeatureSettings())))
+    return gather([photo.image_id for photo in photos], photos_rootsift(photos, LocalFeatureSettings()))
 
 
 def deep_features(
     photos: list[PhotoLocation], network_settings: NetworkSettings, dimensions: int, device: str
-) -> JoinedFeatures:
+) -> LocalFeatures:
     """Return the deep local features of `photos`, whitened on the same photos."""
     settings = LocalFeatureSettings(kind="deep", dimensions=dimensions)
     network = build_network(network_settings, seed=0)
     whitening = fit_whitening(photos, network, settings, device)
-    return JoinedFeatures(list(extract_deep_shard(photos, network, whitening, settings, device)))
+    features = photos_deep_features(photos, network, whitening, settings, device)
+    return gather([photo.image_id for photo in photos], features)
 
 
-def verify(features: JoinedFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
+def verify(features: LocalFeatures, labels: pl.DataFrame, settings: VerificationSettings, device: str) -> pl.DataFrame:
     """Return the inliers of every pair of photos of one label."""
     pairs = np.array(list(pairs_of_one_label(labels)), np.int32)
     inliers, _ = verify_pairs(features, pairs, settings, device)

@@ -83,7 +83,7 @@ def main(index_photos: int, backbone: str, repeats: int) -> None:
     print(f"whole command:        {wall:.2f} ({cpu:.2f})")
     print(f"  import torch alone: {import_wall:.2f} ({import_cpu:.2f})")
     print(f"  the rest:           {wall - import_wall:.2f} ({cpu - import_cpu:.2f})")
-    print(f"first search of the home, which records the network: {first[0]:.2f} ({first[1]:.2f})")
+    print(f"first search of the home: {first[0]:.2f} ({first[1]:.2f})")
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.settings.training import AUGMENTATIONS, NetworkSettings, TrainingSettings
 from landmark_dag.training.artifact import Model
 from landmark_dag.training.augmentation import augmented
-from landmark_dag.training.fit import LabelledPhotos, fit, fit_projection
+from landmark_dag.training.fit import fit, fit_projection
 from landmark_dag.training.inference import features_of
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 
 LIST_LENGTH = 30

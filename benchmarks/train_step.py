@@ -27,8 +27,10 @@ from landmark_dag.photos.resizing import photo_sizes
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.batches import aspect_buckets
+from landmark_dag.training.data_loading import loading_threads
 from landmark_dag.training.distributed import SINGLE
-from landmark_dag.training.fit import LabelledPhotos, Progress, _threads, fit
+from landmark_dag.training.fit import Progress, fit
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.network import build_network, fast_in_bfloat16
 
 CLASSES = 50
@@ -144,7 +146,7 @@ def main(
 ) -> None:
     """Print the photos a second of both, the share of the time spent waiting for data, and the ratio."""
     on = torch.device(device)
-    workers = _threads(on, SINGLE)[0]
+    workers = loading_threads(on, SINGLE)[0]
     settings = TrainingSettings(square_size=size, long_side=size, epochs=2, batch_size=batch_size, checkpoint_steps=0)
     with tempfile.TemporaryDirectory() as scratch:
         files = sorted(folder.rglob("*.jpg")) if folder else _rendered(Path(scratch))

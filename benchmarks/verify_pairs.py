@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from benchmarks.measuring import Run, in_own_process, in_turn, measured
-from landmark_dag.matching.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
+from landmark_dag.matching.features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
 from landmark_dag.matching.mutual_matches import SimilarityBuffer, has_integer_product
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.settings.matching import VerificationSettings
@@ -166,7 +166,7 @@ def compare(rounds: int, device: str) -> None:
 
 def print_floor(features: LocalFeatures, positions: NDArray, proposed: float, rounds: int) -> None:
     """Print the share of the `proposed` seconds a pair that the product of the descriptors alone takes."""
-    photos = [np.array(features.descriptors(position)) for position in range(len(features.image_ids))]
+    photos = [np.array(features.photo(position).descriptors) for position in range(len(features.image_ids))]
     buffer, out = SimilarityBuffer(), torch.empty(FEATURES, FEATURES)
     floats = [torch.from_numpy(photo).float() for photo in photos]
     products = {

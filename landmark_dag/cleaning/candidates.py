@@ -8,36 +8,33 @@ from numpy.typing import NDArray
 from landmark_dag.errors import InputError
 from landmark_dag.settings.cleaning import CandidateSettings
 
-_BLOCK = 1024
-"""Photos whose similarities are in memory at once."""
-
 
 def candidate_pairs(
     image_ids: Sequence[str],
     landmark_ids: NDArray[np.int64],
     vectors: NDArray[np.floating],
     settings: CandidateSettings,
+    block: int = 1024,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the pairs of photos to verify, and the similarity of each.
 
-    A pair is there when one of its photos is among the other's `settings.neighbours` nearest photos of the
-    same landmark by inner product (a tie goes to the smaller image id); with `settings.among_nearest`, only
-    those count that are among its so many nearest photos of all landmarks (the paper's rule, section 3.1).
-    `landmark_ids` has shape (n,), `vectors` (n, d). The pairs, int32 (p, 2), hold positions in `image_ids`,
-    the smaller id first, each pair once, sorted by the two ids; the similarities are float32 (p,). Memory
-    beyond the result is a block of rows of one landmark (or of the nearest). Raises InputError for ids that
-    repeat and for vectors that are not finite.
+    Two photos are a pair when one of them is among the other's `settings.neighbours` nearest photos of the same
+    landmark by inner product (ties: the smaller image id). With `settings.among_nearest`, these must also be among
+    that many nearest photos of all landmarks (the paper's rule, section 3.1). `landmark_ids` has shape (n,),
+    `vectors` (n, d). The pairs, int32 (p, 2), hold positions in `image_ids`, the smaller id first, each pair once,
+    sorted by the two ids; the similarities are float32 (p,). Beyond the result, `block` rows of similarities are in
+    memory at once. Raises InputError for ids that repeat and for vectors that are not finite.
     """
     _check(image_ids, landmark_ids, vectors)
     order = np.array(sorted(range(len(image_ids)), key=image_ids.__getitem__), dtype=np.int64)
     landmarks = landmark_ids[order]
     if settings.among_nearest:
-        found = _near_among_all(vectors[order], landmarks, settings.neighbours, settings.among_nearest)
+        found = _near_among_all(vectors[order], landmarks, settings, block)
     else:
         found = (
             (members[pairs], similarity)
             for members in _landmarks(landmarks)
-            for pairs, similarity in _near_within(vectors[order[members]], settings.neighbours)
+            for pairs, similarity in _near_within(vectors[order[members]], settings.neighbours, block)
         )
     keys, similarities = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for pairs, similarity in found:
@@ -57,24 +54,26 @@ def _check(image_ids: Sequence[str], landmark_ids: NDArray, vectors: NDArray) ->
         )
     if len(set(image_ids)) < len(image_ids):
         twice = next(a for a, b in zip(sorted(image_ids), sorted(image_ids)[1:], strict=False) if a == b)
-        raise InputError(f"Photo {twice} stands twice among the photos to match; keep one of the two.")
+        raise InputError(f"Photo {twice} is listed twice among the photos to match; keep one of the two.")
     finite = np.isfinite(vectors).all(axis=1) if len(vectors) else np.ones(0, bool)
     if not finite.all():
         raise InputError(f"The embedding of photo {image_ids[int(np.argmin(finite))]} is not finite; embed it again.")
 
 
 def _landmarks(landmark_ids: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    """Yield the ascending positions of each landmark's photos, for landmarks of two and more."""
+    """Yield the positions of each landmark's photos, ascending, for landmarks of at least two photos."""
     by_landmark = np.argsort(landmark_ids, kind="stable")
     starts = np.flatnonzero(np.diff(landmark_ids[by_landmark])) + 1
     return (members for members in np.split(by_landmark, starts) if len(members) > 1)
 
 
-def _near_within(vectors: NDArray, neighbours: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield, block by block, each row's nearest other rows as pairs (p, 2) of rows, and their similarities."""
+def _near_within(
+    vectors: NDArray, neighbours: int, block: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+    """Yield, block by block, pairs (p, 2) of each row and its nearest other rows, and their similarities (p,)."""
     vectors = vectors.astype(np.float32)
-    for start in range(0, len(vectors), _BLOCK):
-        similarity = vectors[start : start + _BLOCK] @ vectors.T
+    for start in range(0, len(vectors), block):
+        similarity = vectors[start : start + block] @ vectors.T
         rows = np.arange(len(similarity))
         similarity[rows, start + rows] = -np.inf
         columns = np.argsort(-similarity, axis=1, kind="stable")[:, : min(neighbours, len(vectors) - 1)]
@@ -84,16 +83,17 @@ def _near_within(vectors: NDArray, neighbours: int) -> Iterator[tuple[NDArray[np
 
 
 def _near_among_all(
-    vectors: NDArray, landmarks: NDArray[np.int64], neighbours: int, among: int
+    vectors: NDArray, landmarks: NDArray[np.int64], settings: CandidateSettings, block: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-    """Yield as `_near_within` the nearest rows of the same landmark that are among the `among` nearest of all."""
+    """Yield, as `_near_within`, the nearest rows of the same landmark among each row's nearest rows of all."""
     import faiss
 
+    neighbours, among = settings.neighbours, settings.among_nearest
     vectors = np.ascontiguousarray(vectors, dtype=np.float32)
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
-    for start in range(0, len(vectors), _BLOCK):
-        similarity, columns = index.search(vectors[start : start + _BLOCK], min(among + 1, len(vectors)))
+    for start in range(0, len(vectors), block):
+        similarity, columns = index.search(vectors[start : start + block], min(among + 1, len(vectors)))
         rows = np.broadcast_to(np.arange(start, start + len(columns))[:, None], columns.shape)
         other = columns != rows
         other &= np.cumsum(other, axis=1) <= among

@@ -1,12 +1,13 @@
-"""The keep rule: which train photos stay, from the stored table of verified matches."""
+"""The keep rule: which train photos stay, decided from the table of verified matches."""
 
 from collections.abc import Sequence
 
 import polars as pl
 
+from landmark_dag.cleaning.cleaned_dataset import cleaned_dataset
 from landmark_dag.errors import InputError
 from landmark_dag.settings.cleaning import KeepRule
-from landmark_dag.storage.schemas import CLEANED_DATASET, CLEANING_GRID
+from landmark_dag.storage.schemas import CLEANING_GRID
 
 GRID_MIN_INLIERS = (20, 30, 40, 50)
 """Values of min_inliers in the cleaning grid (the authors' own table)."""
@@ -18,18 +19,12 @@ GRID_MIN_VERIFIED = tuple(range(1, 11))
 def clean(labels: pl.DataFrame, matches: pl.DataFrame, rule: KeepRule) -> pl.DataFrame:
     """Return the photos of `labels` that stay, as CLEANED_DATASET, sorted by image id.
 
-    A photo stays with at least `rule.min_verified` photos of its landmark of which each shares at least
-    `rule.min_inliers` inliers with it; then a landmark of fewer than `rule.min_photos` photos goes (paper,
-    section 3.1). Raises InputError when `matches` speaks of a photo or a label that `labels` does not hold.
+    A photo stays if at least `rule.min_verified` photos of its landmark each share at least `rule.min_inliers`
+    inliers with it. Then a landmark with fewer than `rule.min_photos` photos left is dropped (paper, section 3.1).
+    Raises InputError when `matches` names a photo, or a photo's landmark, that `labels` does not hold.
     """
     verified = _verified_counts(labels, matches, [rule.min_inliers])
-    kept = _kept(verified, rule.min_inliers, rule.min_verified, rule.min_photos)
-    return CLEANED_DATASET.conform(
-        kept.select("image_id", "landmark_id", class_id=pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1).sort(
-            "image_id"
-        ),
-        "the cleaned dataset",
-    )
+    return cleaned_dataset(_kept(verified, rule.min_inliers, rule.min_verified, rule.min_photos))
 
 
 def cleaning_grid(
@@ -41,7 +36,7 @@ def cleaning_grid(
 ) -> pl.DataFrame:
     """Return how many photos and landmarks would stay in each cell of the grid, as CLEANING_GRID.
 
-    The table of matches is gone through once; `rule` gives `min_photos` alone.
+    The table of matches is read once. Of `rule` only `min_photos` is used.
     """
     verified = _verified_counts(labels, matches, min_inliers)
     cells = []
@@ -62,8 +57,8 @@ def _verified_counts(labels: pl.DataFrame, matches: pl.DataFrame, min_inliers: S
     if unknown.height:
         image_id, landmark_id = unknown.row(0)[:2]
         raise InputError(
-            f"The verified matches hold photo {image_id} as one of landmark {landmark_id}, which the labels "
-            "do not; verify the matches again after changing labels."
+            f"The verified matches hold photo {image_id} as one of landmark {landmark_id}, but the labels do not; "
+            "verify the matches again after changing labels."
         )
     return labels.join(counts, on=["image_id", "landmark_id"], how="left").with_columns(
         pl.col(str(value)).fill_null(0) for value in min_inliers

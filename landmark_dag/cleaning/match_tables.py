@@ -1,4 +1,4 @@
-"""Between the stored tables and the arrays of candidate pairs and of verification."""
+"""The stored tables of candidate pairs and of verified matches, made from arrays."""
 
 from collections.abc import Sequence
 
@@ -8,29 +8,11 @@ from numpy.typing import NDArray
 
 from landmark_dag.cleaning.candidates import candidate_pairs
 from landmark_dag.errors import InputError
-from landmark_dag.matching.descriptor_whitening import DescriptorWhitening
-from landmark_dag.matching.local_features import FeatureLookup, JoinedFeatures
+from landmark_dag.matching.features import FeatureLookup, JoinedFeatures
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.settings.cleaning import CandidateSettings
 from landmark_dag.settings.matching import VerificationSettings
-from landmark_dag.storage.schemas import DESCRIPTOR_WHITENING, MATCH_CANDIDATES, VERIFIED_MATCHES
-
-
-def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:
-    """Return a whitening as a table (tables.DESCRIPTOR_WHITENING), a row for each channel."""
-    channels = np.arange(len(whitening.mean))
-    weight = pl.Series(np.ascontiguousarray(whitening.weight.T)).cast(pl.List(pl.Float32))
-    return pl.DataFrame(
-        {"channel": channels, "mean": whitening.mean, "weight": weight}, schema=DESCRIPTOR_WHITENING.schema
-    )
-
-
-def whitening_of(table: pl.DataFrame) -> DescriptorWhitening:
-    """Return the whitening that `whitening_table` wrote; raises InputError for a table without channels."""
-    if table.is_empty():
-        raise InputError("descriptor_whitening was made for RootSIFT; materialize it with kind deep first.")
-    weight = np.stack(table["weight"].to_list()).T
-    return DescriptorWhitening(table["mean"].to_numpy(), np.ascontiguousarray(weight, dtype=np.float32))
+from landmark_dag.storage.schemas import MATCH_CANDIDATES, VERIFIED_MATCHES
 
 
 def candidate_table(
@@ -38,8 +20,8 @@ def candidate_table(
 ) -> pl.DataFrame:
     """Return the pairs to verify (tables.MATCH_CANDIDATES), sorted by image_a, then image_b.
 
-    `vectors` is (n, d), one row for each of `image_ids`; photos without a row in `labels` (tables.LABELS), and
-    labels without a photo, are in no pair.
+    `vectors` (n, d) has one row for each of `image_ids`. Photos without a row in `labels` (tables.LABELS), and labels
+    without a photo, are in no pair.
     """
     photos = pl.DataFrame({"image_id": image_ids}, schema={"image_id": pl.String}).with_row_index("row")
     photos = photos.join(labels, on="image_id", maintain_order="left")
@@ -64,7 +46,7 @@ def verified_table(
 ) -> pl.DataFrame:
     """Return the inliers and affine map of every pair of `candidates` (tables.VERIFIED_MATCHES), in its order.
 
-    `shards` hold the local features of all photos in the pairs; raises InputError for a photo without any.
+    `shards` hold the local features of all photos in the pairs. Raises InputError for a photo that is in none.
     """
     features = JoinedFeatures(shards)
     position = {image_id: number for number, image_id in enumerate(features.image_ids)}

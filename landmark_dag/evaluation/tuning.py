@@ -18,7 +18,7 @@ from landmark_dag.storage.schemas import TUNING_TRIALS
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.history import OnEpoch
 from landmark_dag.training.job_spec import TrainingJobSpec
-from landmark_dag.training.labelled_photos import cleaned_photos
+from landmark_dag.training.photo_tables import cleaned_photos
 from landmark_dag.training.train import train
 from landmark_dag.training.tuning import distractors, hold_out, settings_of
 

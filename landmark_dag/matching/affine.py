@@ -1,14 +1,14 @@
-"""A robust affine map between the matches of two photos: what both implementations share, and the compiled one.
+"""The robust affine map between the matches of two photos: constants of both implementations, and the compiled one.
 
-Many maps are fitted to three matches each, the matches drawn with the most similar ones preferred; the one of
-most inliers is refitted to them by least squares. An inlier lies within the residual of where the map puts it,
-and its keypoint turns and grows as the map says (where orientations are unknown in both photos: always). A map
-that mirrors, collapses, shears or scales more than a camera that sees the same wall would is no hypothesis, and
-one whose inliers lie on a line, or are fitted best by such a map, has none.
+Many hypotheses are fitted, each to three matches; more similar matches are sampled more often. The hypothesis with
+most inliers is refitted to them by least squares. A match is an inlier if the map puts it within the residual of its
+place in photo b, and if its keypoint turns and grows as the map does (not checked where orientations are unknown in
+both photos). A map that mirrors, collapses, shears or scales more than a camera that sees the same wall would is no
+hypothesis. A map has no inliers if they lie on a line, or if their least-squares map is no hypothesis.
 
-Every result is the same to the bit on any device and in any batch: places are whole numbers of 1/16 pixel,
-maps and residuals are float32 made by separately rounded operations in one written order, and the sums of the
-least squares are whole numbers that float64 holds exactly.
+Every result is the same to the bit on every device and in every batch: places are whole numbers of 1/16 pixel,
+maps and residuals are float32 results of separately rounded operations in a fixed order, and the sums of the least
+squares are whole numbers that float64 holds exactly.
 """
 
 import functools
@@ -18,41 +18,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUBPIXELS = 16
-"""Units of a place: 1/16 pixel, finer than keypoints are located."""
+"""Units of a place in a pixel: 1/16 pixel is finer than keypoints are located."""
 
 LARGEST_SCALE = 5.0
 """Largest change of size, either way, between two photos."""
 
 LARGEST_TILT = 4.0
-"""Largest ratio of a map's two singular values: a wall seen at 75 degrees; SIFT matches nothing beyond."""
+"""Largest ratio of a map's two singular values: a wall seen at 75 degrees, beyond which SIFT matches nothing."""
 
 SMALLEST_TRIANGLE = np.float32(16.0 * SUBPIXELS**2)
-"""Smallest doubled area of the three sampled places, 16 square pixels: less tells too little of a map."""
+"""Smallest doubled area of the three sampled places, 16 square pixels: a smaller triangle does not determine a map."""
 
 SMALLEST_SPREAD = 1e-3
-"""Smallest ratio of the determinant of the inliers' scatter to its squared trace: else they lie on a line."""
+"""Smallest ratio of the determinant of the inliers' scatter to its squared trace; below it they lie on a line."""
 
 TURN = np.float32(0.75)
-"""Squared cosine of the largest difference (30 degrees) between a keypoint's turn and the map's."""
+"""Squared cosine of the largest difference (30 degrees) between the rotation of a keypoint and that of the map."""
 
 GROWTH = np.float32(4.0)
-"""Squared largest ratio (an octave) between a keypoint's growth and the map's, either way."""
+"""Square of the largest ratio (an octave), either way, between the scaling of a keypoint and that of the map."""
 
 SAMPLED = 256
-"""Matches, the most similar ones, that samples are drawn from: later ones are seldom right and cost trials."""
+"""Number of matches, the most similar ones, that samples are drawn from: later ones are rarely right."""
 
 REFITS = 3
-"""Times that the best map is refitted to its inliers."""
+"""How often the best map is refitted to its inliers."""
 
 _SEED = 20200615
 
 
 @functools.lru_cache(maxsize=4)
 def sampling_table(hypotheses: int) -> NDArray[np.float32]:
-    """Return numbers (hypotheses, 3) in [0, 1): where in the list of matches, best first, each sample lies.
+    """Return numbers float32 (hypotheses, 3) in [0, 1): where in the list of matches, best first, each sample lies.
 
-    Squared uniform numbers, so that the most similar matches are drawn most. One constant table for every
-    pair: a pair's result hangs on nothing but its two photos.
+    They are squared uniform numbers, so that more similar matches are sampled more often. The table is the same for
+    every pair, so a pair's result depends only on its two photos.
     """
     uniform = np.random.Generator(np.random.PCG64(_SEED)).random((hypotheses, 3), dtype=np.float32)
     table = uniform * uniform
@@ -68,7 +68,7 @@ def inverse_affine(affine: NDArray[np.floating]) -> NDArray[np.float32]:
 
 @numba.njit(cache=True, nogil=True)
 def is_sane(a, b, c, d):  # type: ignore[no-untyped-def]
-    """Tell whether a map of linear part ((a, b), (c, d)) keeps to the limits of scale and tilt."""
+    """Return whether a map of linear part ((a, b), (c, d)) is within the limits of scale and tilt."""
     determinant = a * d - b * c
     squares = ((a * a + b * b) + c * c) + d * d
     return (
@@ -95,7 +95,7 @@ def through_three(x, y, i, j, k, map_):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def turns_and_grows(s, t, map_):  # type: ignore[no-untyped-def]
-    """Tell whether a keypoint's orientation `s` (2,) in photo a becomes about `t` in photo b."""
+    """Return whether the map takes a keypoint's orientation `s` (2,) in photo a to about `t` in photo b."""
     a, b, c, d = map_[0], map_[1], map_[3], map_[4]
     mx, my = a * s[0] + b * s[1], c * s[0] + d * s[1]
     along = mx * t[0] + my * t[1]
@@ -111,7 +111,7 @@ def turns_and_grows(s, t, map_):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def count_close(px, py, u, v, map_, limit):  # type: ignore[no-untyped-def]
-    """Return how many places `px`, `py` (n,) the map puts close to `u`, `v`: at least as many as inliers."""
+    """Return how many places `px`, `py` (n,) the map puts close to `u`, `v`: no fewer than the inliers."""
     a, b, shift_x, c, d, shift_y = map_[0], map_[1], map_[2], map_[3], map_[4], map_[5]
     count = np.int32(0)
     for m in range(len(px)):
@@ -160,17 +160,17 @@ def refit(x, y, inlier, map_):  # type: ignore[no-untyped-def]
 
 @numba.njit(cache=True, nogil=True)
 def three_agree(s, t, i, j, k, map_):  # type: ignore[no-untyped-def]
-    """Tell whether all three sampled keypoints turn and grow as the map through them says."""
+    """Return whether all three sampled keypoints turn and grow as the map through them does."""
     return turns_and_grows(s[i], t[i], map_) and turns_and_grows(s[j], t[j], map_) and turns_and_grows(s[k], t[k], map_)
 
 
 @numba.njit(cache=True, nogil=True)
 def fit_affine(x, y, s, t, table, limit, best):  # type: ignore[no-untyped-def]
-    """Put the affine map of most inliers from `x` to `y` into `best` (6,); return their number.
+    """Put the affine map with most inliers from `x` to `y` into `best` (6,); return the number of inliers.
 
-    `x`, `y` (n, 2) are places in units of 1/16 pixel, `s`, `t` (n, 2) orientations, all float32, matches best
-    first; `table` is a `sampling_table`; `limit` the squared residual in those units.
-    Of maps with equally many inliers the first stays.
+    `x`, `y` (n, 2) are places in units of 1/16 pixel, `s`, `t` (n, 2) orientations, all float32, the best matches
+    first. `table` is a `sampling_table`, `limit` the squared residual in the units of places. Of maps with equally
+    many inliers the first is taken.
     """
     count = len(x)
     most = 0

@@ -1,8 +1,8 @@
-"""The robust affine map of `affine`, for a batch of pairs on an accelerator; the same results to the bit.
+"""The robust affine map of `affine` for a batch of pairs on an accelerator, with the same results to the bit.
 
-Each line does what the compiled functions of `affine` do, in the same order of operations. Hypotheses that
-are out (degenerate samples, insane maps, keypoints that do not turn with their map) are dropped before any
-scoring, which leaves few of them where orientations are known.
+Each line does what the compiled functions of `affine` do, in the same order of operations. Samples that give no
+hypothesis (degenerate samples, maps outside the limits, keypoints that do not turn with their map) are dropped before
+any scoring; where orientations are known, few are left.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ from landmark_dag.matching.affine import (
 )
 
 _SCORES_AT_ONCE = 1 << 22
-"""Residuals (hypotheses times matches) in memory at once: 16 MB each of some ten intermediate arrays."""
+"""Residuals (hypotheses times matches) in memory at once: 16 MB in each of about ten intermediate arrays."""
 
 
 @dataclass(frozen=True)
 class Matches:
     """The matches of a batch of p pairs, at most k each, best first, float32.
 
-    `x`, `y` (p, k, 2) are places in photos a and b in units of 1/16 pixel; `s`, `t` (p, k, 2) orientations;
-    the first `counts[i]` (p,) matches of pair i are real.
+    `x`, `y` (p, k, 2) are places in photos a and b in units of 1/16 pixel, `s`, `t` (p, k, 2) orientations. The
+    first `counts[i]` (p,) matches of pair i are real, the rest is padding.
     """
 
     x: torch.Tensor
@@ -40,7 +40,7 @@ class Matches:
 
 
 def fit_affine_batched(matches: Matches, table: torch.Tensor, limit: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the most inliers (p,) int64 and their map (p, 6) float32 of each pair; see `affine.fit_affine`."""
+    """Return the number of inliers (p,) int64 and the map (p, 6) float32 of each pair; see `affine.fit_affine`."""
     pair, maps = _hypotheses(matches, table)
     scores = torch.cat(
         [
@@ -56,7 +56,7 @@ def fit_affine_batched(matches: Matches, table: torch.Tensor, limit: float) -> t
 
 
 def _hypotheses(matches: Matches, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the pair (h,) and map (h, 6) of every hypothesis, by pair, then in the table's order."""
+    """Return the pair (h,) and map (h, 6) of every hypothesis, sorted by pair, then in the table's order."""
     drawn = matches.counts.clamp(max=SAMPLED)[:, None, None]
     place = (table * drawn.to(torch.float32)).to(torch.int64).clamp(max=(drawn - 1).clamp(min=0))
     sample = place.flatten(1)[:, :, None].expand(-1, -1, 2)
@@ -110,7 +110,7 @@ def _inliers(matches: Matches, pair: torch.Tensor, maps: torch.Tensor, limit: fl
 def _first_best(
     pair: torch.Tensor, maps: torch.Tensor, scores: torch.Tensor, pairs: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the best score (p,) and the first map (p, 6) that has it; zeros for a pair without hypotheses."""
+    """Return each pair's best score (p,) and the first map (p, 6) with it; zeros for a pair without hypotheses."""
     device = maps.device
     most = torch.zeros(pairs, dtype=torch.int64, device=device).scatter_reduce_(0, pair, scores, "amax")
     number = torch.arange(len(pair), device=device).where(scores == most[pair], len(pair))
@@ -122,7 +122,7 @@ def _first_best(
 def _refitted(
     matches: Matches, most: torch.Tensor, best: torch.Tensor, limit: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Refit each pair's best map to its inliers as long as it stays a hypothesis; keep the best of all."""
+    """Refit each pair's best map to its inliers as long as it stays a hypothesis; return the best of all."""
     every = torch.arange(len(most), device=most.device)
     inlier = _inliers(matches, every, best, limit)
     active = most > 0
@@ -140,7 +140,7 @@ def _refitted(
 
 
 def _least_squares(matches: Matches, inlier: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the least-squares map (p, 6) of the inliers (p, k), and whether it is one; see `affine.refit`."""
+    """Return the least-squares map (p, 6) of the inliers (p, k), and whether it is a hypothesis; see `affine.refit`."""
     weight = inlier.to(torch.float64)
     (px, py), (u, v) = (values.to(torch.float64).unbind(2) for values in (matches.x, matches.y))
     terms = (torch.ones_like(px), px, py, u, v, px * px, px * py, py * py, px * u, py * u, px * v, py * v)

@@ -1,9 +1,9 @@
-"""Deep local features: descriptors read from the backbone's own intermediate map, at several scales.
+"""Deep local features: descriptors read from the backbone's intermediate map, at several scales.
 
-Keypoints are the positions of the map whose features are strongest, as a substitute for learned attention
-(Tolias et al., Learning and aggregating deep local descriptors for instance-level recognition, ECCV 2020,
-section 3.2: attention is the L2 norm of the feature). The map is the deepest one at 16 pixels a position or finer:
-conv4_x of a ResNet, as in DELF, and the last block of a plain transformer.
+Keypoints are the positions of the map whose features are strongest, in place of learned attention (Tolias et al.,
+Learning and aggregating deep local descriptors for instance-level recognition, ECCV 2020, section 3.2: attention is
+the L2 norm of the feature). The map is the deepest one of at most 16 pixels a position: conv4_x of a ResNet, as in
+DELF, and the last block of a plain transformer.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,8 @@ from torch.nn import functional
 
 from landmark_dag.errors import InputError
 from landmark_dag.matching.descriptor_whitening import DescriptorWhitening, fit_descriptor_whitening
-from landmark_dag.matching.local_features import (
-    CHUNK,
-    LocalFeatures,
-    PhotoFeatures,
-    gather,
-    quantised_descriptors,
-)
-from landmark_dag.photos.loading import Batch, Views, batches_of_one_size, default_threads, never_alone, prepared_ahead
+from landmark_dag.matching.features import PhotoFeatures, quantised_descriptors
+from landmark_dag.photos.loading import Batch, Views, at_least_two, batches_ahead, default_threads
 from landmark_dag.photos.resizing import decoded, resized
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings
@@ -34,11 +28,11 @@ _COARSEST = 16
 """Largest number of pixels between two positions of the map."""
 
 _SIDE_STEP = 32
-"""Sides of resized photos are multiples of this, so that photos of nearly one shape share a batch."""
+"""Sides of resized photos are multiples of this, so that photos of similar shape share a batch."""
 
 
 class MapNetwork(Protocol):
-    """What deep local features ask of a network; training.network.EmbeddingNetwork has it."""
+    """The part of a network that deep local features use; training.network.EmbeddingNetwork has it."""
 
     def to(self, device: torch.device) -> Self:
         """Move the network to `device`."""
@@ -58,58 +52,59 @@ def fit_whitening(
 ) -> DescriptorWhitening:
     """Return the whitening of the strongest descriptors of `settings.sampled_photos` of `photos`.
 
-    The photos are those of smallest BLAKE2b of their id, so that neither order nor shards matter. Raises
-    UnreadablePhoto for a photo that cannot be read, and what `fit_descriptor_whitening` raises.
+    The sample are the photos whose ids have the smallest BLAKE2b hashes, so it depends neither on order nor on shards.
+    Raises UnreadablePhoto for a photo that cannot be read, and what `fit_descriptor_whitening` raises.
     """
     sample = sorted(photos, key=lambda photo: fingerprint(photo.image_id.encode(), size=64))
     sample = sample[: settings.sampled_photos]
-    extractor = _Extractor(network, settings, torch.device(device))
-    blocks = (found.descriptors.flatten(0, 1).cpu().numpy() for _, found in extractor.strongest(sample))
+    maps = _Maps(network, settings, torch.device(device))
+    blocks = (found.descriptors.flatten(0, 1).cpu().numpy() for _, found in maps.strongest(sample))
     return fit_descriptor_whitening(blocks, settings.dimensions)
 
 
-def extract_deep_shard(
+def photos_deep_features(
     photos: Sequence[PhotoLocation],
     network: MapNetwork,
     whitening: DescriptorWhitening,
     settings: LocalFeatureSettings,
     device: str = "cpu",
-) -> Iterator[LocalFeatures]:
-    """Yield the deep local features of `photos`, in that order, `cleaning.local_features.CHUNK` photos at a time.
+) -> list[PhotoFeatures]:
+    """Return the deep local features of each of `photos`.
 
-    Keypoints stand by falling norm of the feature (ties: the smaller scale, then row by row); their places are
-    pixels of the photo shrunk to `settings.long_side`, their orientations unknown (zero). Descriptors are
+    Keypoints are in order of falling norm of the feature (ties: the smaller scale, then row by row). Their places are
+    pixels of the photo shrunk to `settings.long_side`; their orientations are unknown (zero). Descriptors are
     whitened, of length 1, and rounded by `quantised_descriptors`. Raises UnreadablePhoto for a photo that cannot be
     read, and InputError, naming the photo, where the network's features are not finite.
     """
-    extractor = _Extractor(network, settings, torch.device(device))
-    for start in range(0, len(photos), CHUNK):
-        chunk = photos[start : start + CHUNK]
-        parts: dict[int, PhotoFeatures] = {}
-        for positions, found in extractor.strongest(chunk):
-            whitened = _whitened(found.descriptors, whitening).cpu().numpy()
-            places, strong = found.places.cpu().numpy(), (found.norms > 0).cpu().numpy()
-            for row, position in enumerate(positions):
-                image_id, kept = chunk[position].image_id, strong[row]
-                parts[position] = PhotoFeatures(
-                    places[row, kept] * extractor.extent(position) - np.float32(0.5),
-                    np.zeros((int(kept.sum()), 2), np.float32),
-                    quantised_descriptors(whitened[row, kept], image_id),
-                )
-        yield gather([photo.image_id for photo in chunk], [parts[position] for position in range(len(chunk))])
+    maps = _Maps(network, settings, torch.device(device))
+    features: dict[int, PhotoFeatures] = {}
+    for positions, found in maps.strongest(photos):
+        whitened = _whitened(found.descriptors, whitening).cpu().numpy()
+        places, strong = found.places.cpu().numpy(), (found.norms > 0).cpu().numpy()
+        for row, position in enumerate(positions):
+            kept = strong[row]
+            features[position] = PhotoFeatures(
+                places[row, kept] * maps.extent(position) - np.float32(0.5),
+                np.zeros((int(kept.sum()), 2), np.float32),
+                quantised_descriptors(whitened[row, kept], photos[position].image_id),
+            )
+    return [features[position] for position in range(len(photos))]
 
 
 @dataclass(frozen=True)
 class _Strongest:
-    """The strongest k positions of b photos: norms (b, k), shares of width and height (b, k, 2), unit descriptors."""
+    """The strongest k positions of b photos.
+
+    `norms` (b, k); `places` (b, k, 2) as shares of width and height; `descriptors` (b, k, c) of length 1.
+    """
 
     norms: torch.Tensor
     places: torch.Tensor
     descriptors: torch.Tensor
 
 
-class _Extractor:
-    """The network's intermediate map, over photos."""
+class _Maps:
+    """The network's intermediate maps of photos."""
 
     def __init__(self, network: MapNetwork, settings: LocalFeatureSettings, device: torch.device) -> None:
         self._network = network.to(device).eval()
@@ -119,19 +114,18 @@ class _Extractor:
         self._extents: dict[int, NDArray[np.float32]] = {}
 
     def extent(self, position: int) -> NDArray[np.float32]:
-        """Return width and height, shrunk to long_side, of the photo last read at `position`."""
+        """Return width and height (2,), shrunk to long_side, of the photo last read at `position`."""
         return self._extents[position]
 
     def strongest(self, photos: Sequence[PhotoLocation]) -> Iterator[tuple[list[int], _Strongest]]:
         """Yield positions in `photos` and their strongest features, a batch of one shape at a time."""
-        size = self._settings.batch_size
-        views = prepared_ahead(
-            range(len(photos)),
-            lambda position: (position, self._views(position, photos[position])),
+        batches = batches_ahead(
+            len(photos),
+            lambda position: self._views(position, photos[position]),
+            batch_size=self._settings.batch_size,
             threads=default_threads(),
-            ahead=2 * size,
         )
-        for batch in batches_of_one_size(views, size):
+        for batch in batches:
             with torch.inference_mode():
                 found = self._of_batch(batch)
             finite = found.norms.isfinite().all(dim=1).cpu().numpy()
@@ -155,7 +149,7 @@ class _Extractor:
     def _of_batch(self, batch: Batch) -> _Strongest:
         """Return the strongest features of the batch's photos over all scales."""
         maps = [
-            self._network.intermediate_map(never_alone(views).to(self._device), self._level)[: len(batch.positions)]
+            self._network.intermediate_map(at_least_two(views).to(self._device), self._level)[: len(batch.positions)]
             for views in batch.views
         ]
         features = torch.cat([scale.flatten(2).transpose(1, 2) for scale in maps], dim=1)

@@ -11,7 +11,7 @@ from landmark_dag.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class DescriptorWhitening:
-    """Maps a unit descriptor x of c channels to `weight` (d, c) times (x - `mean` (c,)), both float32."""
+    """Maps a unit descriptor x of c channels to `weight` (d, c) times (x - `mean` (c,)); both are float32."""
 
     mean: NDArray[np.float32]
     weight: NDArray[np.float32]
@@ -20,11 +20,11 @@ class DescriptorWhitening:
 def fit_descriptor_whitening(descriptors: Iterable[NDArray[np.float32]], dimensions: int) -> DescriptorWhitening:
     """Return the PCA-whitening of unit descriptors, given in blocks (n, c), to `dimensions` numbers.
 
-    Only sums over descriptors are held, in float64. The result's numbers stand by falling variance, each of
-    variance 1 over the descriptors, signed so that its largest weight is positive. Source: Jegou and Chum,
-    Negative evidences and co-occurences in image retrieval, ECCV 2012, section 2; DELF (Noh et al., ICCV 2017,
-    section 3.4) reduces its descriptors so. Raises InputError when the descriptors have fewer than `dimensions`
-    channels, or are too few to span as many directions.
+    Only sums over descriptors are kept in memory, in float64. The numbers of the result are in order of falling
+    variance, each scaled to variance 1 over the descriptors, with the sign of `with_fixed_signs`. Source: Jegou and
+    Chum, Negative evidences and co-occurences in image retrieval, ECCV 2012, section 2; DELF (Noh et al., ICCV 2017,
+    section 3.4) reduces its descriptors in the same way. Raises InputError when the descriptors have fewer than
+    `dimensions` channels, or are too few to span that many directions.
     """
     count, total, products = 0, np.zeros(0), np.zeros((0, 0))
     for block in descriptors:
@@ -45,7 +45,14 @@ def fit_descriptor_whitening(descriptors: Iterable[NDArray[np.float32]], dimensi
             f"{count} local descriptors do not vary in {dimensions} directions; set fewer dimensions or more "
             "sampled_photos."
         )
-    weight = (directions / np.sqrt(variances)).T
-    largest = np.take_along_axis(weight, np.abs(weight).argmax(axis=1)[:, None], axis=1)
-    weight *= np.where(largest < 0, -1, 1)
+    weight = with_fixed_signs((directions / np.sqrt(variances)).T)
     return DescriptorWhitening(mean.astype(np.float32), weight.astype(np.float32))
+
+
+def with_fixed_signs(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return `directions` (n, c), signed so that each one's largest number by magnitude (ties: the first) is positive.
+
+    An eigenvector's sign is arbitrary; with this rule the same input gives the same bytes.
+    """
+    largest = np.take_along_axis(directions, np.abs(directions).argmax(axis=1)[:, None], axis=1)
+    return directions * np.where(largest < 0, -1, 1)

@@ -1,10 +1,10 @@
-"""Tentative matches of two photos: descriptors that are each other's most similar, a place counted once.
+"""Tentative matches of two photos: pairs of descriptors that are each other's most similar, each place counted once.
 
-Two implementations of the same rule, one compiled for the processor, one batched for an accelerator. Column j
-(a descriptor of photo b) is matched to its most similar row i (of photo a; the first of several), provided
-that no other column is more similar to row i; of several columns matched to one row the first stays. Matches
-stand by falling similarity (ties: smaller j), and one whose place in a or in b already stands higher is
-dropped: several keypoints at one place are one piece of evidence.
+The rule has two implementations, one compiled for the processor and one batched for an accelerator. Column j (a
+descriptor of photo b) is matched to its most similar row i (of photo a; ties: the first), if no other column is more
+similar to row i; of several columns matched to one row the first is kept. Matches are sorted by falling similarity
+(ties: smaller j). A match whose place in a or in b occurs earlier in the list is dropped: several keypoints at one
+place are one piece of evidence.
 """
 
 import functools
@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 
 _FAR = -float(1 << 23)
-"""Similarity of padding: below that of any descriptors of up to 520 numbers, and exact in float32 beside it."""
+"""Similarity of padding: below that of any two descriptors of up to 520 numbers; sums with it are exact in float32."""
 
 
 @functools.cache
 def integer_steps() -> tuple[int, int]:
-    """Return up to which magnitudes this processor multiplies 8-bit integers exactly, and faster than floats.
+    """Return the largest magnitudes of 8-bit factors that this processor multiplies exactly, and faster than floats.
 
-    (127, 127) with instructions for it (VNNI; 3 to 4 times as fast). Other x86 processors add two products in 16 bits,
-    and oneDNN makes the first factors positive for it: (127, 63), 1.8 times as fast. It is tried, for settings of
-    oneDNN choose, too. (0, 0) where floats are faster.
+    (127, 127) on a processor with instructions for it (VNNI; 3 to 4 times as fast as floats). Other x86 processors add
+    two products in 16 bits, and oneDNN makes the first factors positive for them: (127, 63), 1.8 times as fast. (0, 0)
+    where floats are faster. The products are tried, because oneDNN's settings decide, too.
     """
     vectorized = getattr(torch.cpu, "_is_avx2_supported", lambda: False)()
     if not (vectorized and torch.backends.mkldnn.is_available() and hasattr(torch, "_int_mm")):
@@ -33,12 +33,12 @@ def integer_steps() -> tuple[int, int]:
 
 
 def has_integer_product() -> bool:
-    """Tell whether this processor multiplies all 8-bit integers exactly, and faster than floats."""
+    """Return whether this processor multiplies all 8-bit integers exactly, and faster than floats."""
     return integer_steps() == (127, 127)
 
 
 def _multiplies_exactly(first: int, second: int) -> bool:
-    """Tell whether products of the largest integers, of one sign and of two, are what they should be."""
+    """Return whether products of the largest integers, of equal and of different signs, are exact."""
     for rows, dimensions, columns in ((256, 512, 512), (64, 64, 64), (3, 48, 2)):
         signs = torch.ones(max(rows, columns), dtype=torch.int8)
         signs[::2] = -1
@@ -53,30 +53,34 @@ def _multiplies_exactly(first: int, second: int) -> bool:
 
 
 class SimilarityBuffer:
-    """Memory for the similarities of one pair after another: fresh memory costs more than the product."""
+    """Memory for the similarities of one pair after another: allocating it anew costs more than the product."""
 
-    def __init__(self) -> None:
-        """Begin without memory; it grows to the largest pair."""
-        self._memory = torch.empty(0, dtype=torch.int32 if has_integer_product() else torch.float32)
+    def __init__(self, integers: bool | None = None) -> None:
+        """Start without memory; it grows to the largest pair.
+
+        `integers` says whether products are taken of integers or of floats; by default what `has_integer_product` says.
+        """
+        self._integers = has_integer_product() if integers is None else integers
+        self._memory = torch.empty(0, dtype=torch.int32 if self._integers else torch.float32)
 
     def product(self, first: NDArray[np.int8], second: NDArray[np.int8]) -> NDArray:
         """Return all inner products (n, m), int32 or float32 but whole, of descriptors (n, d) and (m, d).
 
-        The array is overwritten by the next call.
+        The next call overwrites the array.
         """
         size = len(first) * len(second)
         if self._memory.numel() < size:
             self._memory = torch.empty(size, dtype=self._memory.dtype)
         out = self._memory[:size].view(len(first), len(second))
         a, b = torch.from_numpy(first), torch.from_numpy(second)
-        if has_integer_product():
+        if self._integers:
             return torch._int_mm(a, b.T, out=out).numpy()
         return torch.mm(a.float(), b.float().T, out=out).numpy()
 
 
 @numba.njit(cache=True, nogil=True)
 def mutual_matches(similarity: NDArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the rows and columns (k,) of a matrix (n, m), not empty, that match mutually, best first."""
+    """Return the rows and columns (k,) of a non-empty matrix (n, m) that match mutually, best first."""
     rows, columns = similarity.shape
     best = similarity[0].copy()
     best_row = np.zeros(columns, np.int32)
@@ -107,7 +111,7 @@ def mutual_matches(similarity: NDArray) -> tuple[NDArray[np.int64], NDArray[np.i
 
 @numba.njit(cache=True, nogil=True)
 def first_at_its_place(source: NDArray[np.float32], target: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Tell for each match (n, 2) whether none before it has the same place in photo a or in photo b."""
+    """Return for each match (n, 2) whether no match before it has the same place in photo a or in photo b."""
     first = np.ones(len(source), np.bool_)
     sx, sy, tx, ty = source[:, 0].copy(), source[:, 1].copy(), target[:, 0].copy(), target[:, 1].copy()
     for i in range(1, len(source)):
@@ -123,8 +127,8 @@ def mutual_matches_batched(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return `mutual_matches` of each pair of a batch: rows (p, k), columns (p, k) and which are real (p, k).
 
-    `first` and `second` (p, n, d) and (p, m, d) are float32 and whole, of which pair i has `counts_first[i]`
-    and `counts_second[i]` rows. k is the largest number of matches in the batch, and 1 at least.
+    `first` (p, n, d) and `second` (p, m, d) are float32 whole numbers; pair i has `counts_first[i]` and
+    `counts_second[i]` rows of them. k is the largest number of matches in the batch, and at least 1.
     """
     beyond_first = torch.arange(first.shape[1], device=first.device) >= counts_first[:, None]
     beyond_second = torch.arange(second.shape[1], device=first.device) >= counts_second[:, None]
@@ -144,9 +148,9 @@ def mutual_matches_batched(
 def _with_far_padding(
     first: torch.Tensor, beyond_first: torch.Tensor, second: torch.Tensor, beyond_second: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the factors (p, n, e) and (p, e, m) of the similarities, with padding further off than any descriptor.
+    """Return the factors (p, n, e) and (p, e, m) of the similarities, in which padding is less similar than any row.
 
-    Two more numbers a descriptor do it, exact in TF32 as well; masking would go through all similarities twice.
+    Two more numbers in each descriptor do this, exactly even in TF32; masking would read all similarities twice.
     """
     fill = first.new_zeros(1, 1, -(first.shape[2] + 2) % 4)
     one = first.new_ones(1, 1, 1)
@@ -160,7 +164,7 @@ def _with_far_padding(
 
 
 def first_at_its_place_batched(source: torch.Tensor, target: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Return `first_at_its_place` (p, k) of each pair's matches (p, k, 2), False where not `real` (p, k)."""
+    """Return `first_at_its_place` (p, k) of each pair's matches (p, k, 2); False where not `real` (p, k)."""
     again = torch.zeros_like(real)
     for places in (source, target):
         place = (places[..., 0].to(torch.int64) << 32) + places[..., 1].to(torch.int64)

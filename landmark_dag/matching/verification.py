@@ -1,7 +1,7 @@
-"""Geometric verification of pairs of photos: how many matches agree with one affine map.
+"""Geometric verification of pairs of photos: how many of their matches agree with one affine map.
 
-For whole sets of pairs: on the processor by a thread for each core, on a CUDA device in batches. Both give the
-same inliers and maps to the bit, whatever the order, the batch or the shard of the pairs.
+The processor verifies pairs in one thread for each core, a CUDA device in batches. Both give the same inliers and
+maps to the bit, whatever the order, the batch or the shard of the pairs.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landmark_dag.errors import InputError
 from landmark_dag.matching.affine import SUBPIXELS, fit_affine, inverse_affine, mark_inliers, sampling_table
 from landmark_dag.matching.affine_batched import Matches, fit_affine_batched
-from landmark_dag.matching.local_features import FeatureLookup
+from landmark_dag.matching.features import FeatureLookup
 from landmark_dag.matching.mutual_matches import (
     SimilarityBuffer,
     first_at_its_place,
@@ -28,15 +28,15 @@ from landmark_dag.matching.mutual_matches import (
 from landmark_dag.settings.matching import VerificationSettings
 
 _BATCHES_PER_GROUP = 16
-"""Batches whose photos are read, and brought to the device, together."""
-
+"""Batches whose photos are read, and moved to the device, together."""
 
 _TentativeMatches = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+"""Places in photos a and b and orientations in both, (k, 2) each, of the matches of a pair, best first."""
 
 
 @dataclass(frozen=True)
 class _Photo:
-    """The local features of a photo, checked: places in 1/16 pixel and orientations float32, both (n, 2)."""
+    """The checked local features of a photo: places in 1/16 pixel and orientations, both float32 (n, 2)."""
 
     places: NDArray[np.float32]
     orientations: NDArray[np.float32]
@@ -44,22 +44,31 @@ class _Photo:
 
 
 def verify_pairs(
-    features: FeatureLookup, pairs: NDArray[np.int32], settings: VerificationSettings, device: str = "cpu"
+    features: FeatureLookup,
+    pairs: NDArray[np.int32],
+    settings: VerificationSettings,
+    device: str = "cpu",
+    in_batches: bool | None = None,
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """Return the inliers (p,) int32 and the affine map (p, 2, 3) float32 of each of `pairs` (p, 2).
 
-    `pairs` holds positions in `features`. A map takes pixels of the pair's first photo to the second's; it is
-    zero where there are no inliers. (a, b) has the inliers of (b, a) and the inverse map: photos are matched
-    from the smaller image id to the larger. `device` is a torch device; all but CUDA devices leave the work
-    to the processor. Raises InputError for a pair of a photo with itself or outside `features`, and for
-    features that are not finite or descriptors that are not 8-bit integers.
+    `pairs` holds positions in `features`. A map takes pixels of the pair's first photo to pixels of the second; it is
+    zero where there are no inliers. (a, b) has the inliers of (b, a) and the inverse map, because photos are always
+    matched from the smaller image id to the larger. `device` is a torch device. `in_batches` chooses the
+    implementation: batches computed on `device`, or one thread for each core of the processor. By default CUDA devices
+    compute in batches, and all others leave the work to the processor.
+
+    Raises InputError for a pair of a photo with itself or outside `features`, for features that are not finite, and
+    for descriptors that are not 8-bit integers.
     """
     checked = _checked(features, pairs)
     inliers, affine = np.zeros(len(checked), np.int32), np.zeros((len(checked), 2, 3), np.float32)
     swapped = np.array([features.image_ids[a] > features.image_ids[b] for a, b in checked], bool)
     directed = np.where(swapped[:, None], checked[:, ::-1], checked)
     on_device = torch.device(device)
-    verify = _verify_on_cuda if on_device.type == "cuda" else _verify_on_processor
+    if in_batches is None:
+        in_batches = on_device.type == "cuda"
+    verify = _verify_in_batches if in_batches else _verify_on_processor
     for rows in _groups(directed, settings.pairs_per_batch * _BATCHES_PER_GROUP):
         photos = {int(position): _read(features, int(position)) for position in np.unique(directed[rows])}
         _check_alike(features, photos)
@@ -75,7 +84,7 @@ def inlier_places(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Return the places (k, 2) of a pair's inliers in both photos, in pixels, and the affine map (2, 3).
 
-    The inliers are those that `verify_pairs` counts.
+    They are the inliers that `verify_pairs` counts.
     """
     first, second = pair
     if features.image_ids[first] > features.image_ids[second]:
@@ -93,7 +102,7 @@ def inlier_places(
 
 
 def _checked(features: FeatureLookup, pairs: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return `pairs` as (p, 2) int64; raises InputError for one that is no pair of two photos of `features`."""
+    """Return `pairs` as (p, 2) int64; raises InputError unless each is a pair of two photos of `features`."""
     positions = np.asarray(pairs, np.int64).reshape(-1, 2)
     outside = ((positions < 0) | (positions >= len(features.image_ids))).any(axis=1)
     if outside.any():
@@ -109,10 +118,9 @@ def _checked(features: FeatureLookup, pairs: NDArray[np.int32]) -> NDArray[np.in
 
 
 def _read(features: FeatureLookup, position: int) -> _Photo:
-    """Return the features of the photo at `position`; raises InputError, naming it, if they are unfit."""
-    image_id = features.image_ids[position]
-    keypoints, orientations = features.keypoints(position), features.orientations(position)
-    descriptors = features.descriptors(position)
+    """Return the features of the photo at `position`; raises InputError, naming it, if they are invalid."""
+    image_id, photo = features.image_ids[position], features.photo(position)
+    keypoints, orientations, descriptors = photo.keypoints, photo.orientations, photo.descriptors
     if descriptors.dtype != np.int8:
         raise InputError(
             f"The descriptors of photo {image_id} are {descriptors.dtype}, not 8-bit integers; "
@@ -137,12 +145,12 @@ def _check_alike(features: FeatureLookup, photos: dict[int, _Photo]) -> None:
         if width[other] != width[first]:
             raise InputError(
                 f"Photo {features.image_ids[first]} has descriptors of {width[first]} numbers, photo "
-                f"{features.image_ids[other]} of {width[other]}; extract all photos' local features in one way."
+                f"{features.image_ids[other]} of {width[other]}; extract all local features with the same settings."
             )
 
 
 def _groups(pairs: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    """Yield the rows of `pairs`, at most `size` at once, so that pairs of the same photos come together."""
+    """Yield the rows of `pairs`, at most `size` at once, pairs that share photos next to each other."""
     photos, compact = np.unique(pairs, return_inverse=True)
     compact = compact.reshape(pairs.shape)
     component = _components(compact, len(photos))[compact[:, 0]] if len(pairs) else np.zeros(0, np.int64)
@@ -153,7 +161,7 @@ def _groups(pairs: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
 
 @numba.njit(cache=True, nogil=True)
 def _components(pairs: NDArray[np.int64], photos: int) -> NDArray[np.int64]:
-    """Return for each photo the smallest photo that pairs connect it with."""
+    """Return for each photo the smallest photo that it is connected with by pairs."""
     smallest = np.arange(photos)
     for a, b in pairs:
         while smallest[a] != a:
@@ -171,7 +179,7 @@ def _components(pairs: NDArray[np.int64], photos: int) -> NDArray[np.int64]:
 def _verify_on_processor(
     photos: dict[int, _Photo], pairs: NDArray[np.int64], settings: VerificationSettings, device: torch.device
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the inliers and maps of `pairs` of `photos`, by as many threads as torch is allowed."""
+    """Return the inliers and maps of `pairs` of `photos`, computed by as many threads as torch may use."""
     inliers, maps = np.zeros(len(pairs), np.int32), np.zeros((len(pairs), 6), np.float32)
     table, limit = sampling_table(settings.hypotheses), _squared_residual(settings)
 
@@ -192,7 +200,7 @@ def _verify_on_processor(
 
 
 def _tentative_matches(a: _Photo, b: _Photo, buffer: SimilarityBuffer) -> _TentativeMatches:
-    """Return the places in `a` and in `b` and the orientations in both, (k, 2) each, of what matches, best first."""
+    """Return the tentative matches of two photos."""
     if not len(a.places) or not len(b.places):
         none = np.zeros((0, 2), np.float32)
         return none, none, none, none
@@ -207,10 +215,10 @@ def _squared_residual(settings: VerificationSettings) -> np.float32:
     return np.float32((settings.residual * SUBPIXELS) ** 2)
 
 
-def _verify_on_cuda(
+def _verify_in_batches(
     photos: dict[int, _Photo], pairs: NDArray[np.int64], settings: VerificationSettings, device: torch.device
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Return the inliers and maps of `pairs` of `photos`, `settings.pairs_per_batch` at once on `device`."""
+    """Return the inliers and maps of `pairs` of `photos`, computed in batches on `device`."""
     padded = _Padded(list(photos.values()), device)
     slots = {position: slot for slot, position in enumerate(photos)}
     slot_pairs = torch.tensor([[slots[a], slots[b]] for a, b in pairs.tolist()], device=device)
@@ -228,7 +236,7 @@ class _Padded:
     """The features of a group of photos on the device, each photo padded to the largest."""
 
     def __init__(self, photos: list[_Photo], device: torch.device) -> None:
-        """Bring `photos` to `device`."""
+        """Move `photos` to `device`."""
         self.counts = torch.tensor([len(photo.places) for photo in photos], device=device)
         self.places = _stack([photo.places for photo in photos]).to(device)
         self.orientations = _stack([photo.orientations for photo in photos]).to(device)
@@ -253,7 +261,7 @@ class _Padded:
 
 
 def _stack(arrays: list[NDArray]) -> torch.Tensor:
-    """Return matrices (n, d) of one width, padded with zeros to the same n, which is 1 or more."""
+    """Return matrices (n, d) of one width, padded with zeros to the same n of at least 1."""
     rows = max(1, *(len(array) for array in arrays))
     stacked = np.zeros((len(arrays), rows, arrays[0].shape[1]), arrays[0].dtype)
     for slot, array in enumerate(arrays):
@@ -263,7 +271,7 @@ def _stack(arrays: list[NDArray]) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _tensor_cores() -> Iterator[None]:
-    """Let float32 products use TF32 inside: exact here, for 8-bit integers are exact in it."""
+    """Let float32 products use TF32 inside the block; products of 8-bit integers stay exact."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -1,4 +1,4 @@
-"""Keeping the network fed: photos prepared ahead in threads, and batches of one size."""
+"""Loading photos for a network: prepared ahead in threads, in batches of one size."""
 
 import collections
 import contextlib
@@ -20,20 +20,20 @@ Views = Sequence[torch.Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """Photos of one size: their positions, and for each scale a uint8 tensor (b, 3, h, w)."""
+    """Photos of one size: their positions, and a uint8 tensor (b, 3, h, w) for each scale."""
 
     positions: list[int]
     views: list[torch.Tensor]
 
 
 def default_threads() -> int:
-    """Return how many threads prepare photos when nothing else is said: one for each usable core."""
+    """Return the default number of threads that prepare photos: one for each core this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch compute with `count` threads, here and in threads started inside; the former number returns."""
+    """Let torch compute with `count` threads inside the block, also in threads started there."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -49,9 +49,9 @@ def prepared_ahead(
     threads: int,
     ahead: int,
 ) -> Iterator[Prepared]:
-    """Yield `prepare(item)` of every item, in order, while threads work on up to `ahead` items to come.
+    """Yield `prepare(item)` of every item, in order, while threads work on the next `ahead` items.
 
-    Whatever `prepare` raises is raised here, when its turn comes.
+    An exception of `prepare` is raised here, at the turn of its item.
     """
     source = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="prepare") as pool:
@@ -72,8 +72,8 @@ def prepared_ahead(
 def batches_of_one_size(photos: Iterable[tuple[int, Views]], batch_size: int) -> Iterator[Batch]:
     """Group photos, given as (position, views), into batches whose photos have the same sizes.
 
-    A batch is given out once it is full; what remains at the end follows in smaller batches. The order
-    depends on nothing but the order of `photos`.
+    A batch is yielded as soon as it is full; the rest follows at the end in smaller batches. The order depends only
+    on the order of `photos`.
     """
     waiting: dict[tuple[torch.Size, ...], list[tuple[int, Views]]] = {}
     for position, views in photos:
@@ -86,11 +86,23 @@ def batches_of_one_size(photos: Iterable[tuple[int, Views]], batch_size: int) ->
         yield _stacked(group)
 
 
-def never_alone(photos: torch.Tensor) -> torch.Tensor:
-    """Return a batch of at least two photos.
+def batches_ahead(count: int, views_of: Callable[[int], Views], *, batch_size: int, threads: int) -> Iterator[Batch]:
+    """Yield the photos at positions 0 to `count` - 1 in batches of one size (see `batches_of_one_size`).
 
-    Products of a single row are rounded otherwise than those of more; a photo alone in its batch goes twice, so
-    that on a CPU its features are the same bits in any company.
+    `views_of` returns the views of the photo at a position; `threads` threads call it for up to two batches ahead.
+    """
+
+    def prepare(position: int) -> tuple[int, Views]:
+        return position, views_of(position)
+
+    return batches_of_one_size(prepared_ahead(range(count), prepare, threads=threads, ahead=2 * batch_size), batch_size)
+
+
+def at_least_two(photos: torch.Tensor) -> torch.Tensor:
+    """Return a batch (b, ...) of at least two photos: a single one twice.
+
+    A matrix product rounds a single row differently from several. With at least two rows, a photo's features on a
+    CPU are the same bits in every batch.
     """
     return photos if len(photos) > 1 else photos.repeat(2, 1, 1, 1)
 

@@ -1,4 +1,4 @@
-"""From a decoded photo to the tensor a network is given: size by aspect ratio, and resizing."""
+"""From a decoded photo to the input of a network: its size by aspect ratio, and resizing."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from landmark_dag.photos.reading import UnreadablePhoto, read_photo
 from landmark_dag.photos.source import PhotoLocation
 
-ASPECT_BORDERS = (0.67, 0.77, 1.33, 1.5)
+_ASPECT_BORDERS = (0.67, 0.77, 1.33, 1.5)
 """Borders (width / height) between the five sizes (authors' code, training and inference)."""
 
 _STEP = 32
@@ -18,8 +18,8 @@ _STEP = 32
 def photo_sizes(square_size: int, long_side: int) -> tuple[tuple[int, int], ...]:
     """Return the five (width, height) in pixels, from the narrowest photos to the widest.
 
-    Shorter sides are 0.68 and 0.76 of the longer, rounded to 32 pixels: 448 and 512 give the sizes the
-    paper's authors train at, 800 and 800 those they embed at.
+    Shorter sides are 0.68 and 0.76 of the longer, rounded to multiples of 32 pixels. `square_size` 448 and `long_side`
+    512 give the sizes that the paper's authors train at, 800 and 800 those that they embed at.
     """
     narrow, wide = (max(_STEP, round(share * long_side / _STEP) * _STEP) for share in (0.68, 0.76))
     return (
@@ -31,23 +31,28 @@ def photo_sizes(square_size: int, long_side: int) -> tuple[tuple[int, int], ...]
     )
 
 
+def aspect_bucket(width: NDArray[np.floating] | int, height: NDArray[np.floating] | int) -> NDArray[np.int64]:
+    """Return which of the five sizes a photo has, int64 from 0 (the narrowest) to 4; also for arrays (n,)."""
+    return np.searchsorted(_ASPECT_BORDERS, width / height).astype(np.int64)
+
+
 def size_for(photo: NDArray[np.uint8], sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """Return that (width, height) of `photo_sizes` which suits a photo of shape (height, width, 3)."""
+    """Return the (width, height) of `sizes`, five of `photo_sizes`, for a photo of shape (height, width, 3)."""
     height, width = photo.shape[:2]
-    return sizes[int(np.searchsorted(ASPECT_BORDERS, width / height))]
+    return sizes[int(aspect_bucket(width, height))]
 
 
 def scaled(size: tuple[int, int], scale: float, smallest_side: int, multiple: int) -> tuple[int, int]:
-    """Return `size` times `scale`, no side under `smallest_side`, each side a multiple of `multiple`."""
+    """Return `size` times `scale`, with no side below `smallest_side`, and sides that are multiples of `multiple`."""
     factor = max(scale, smallest_side / min(size))
     width, height = (max(multiple, round(side * factor / multiple) * multiple) for side in size)
     return width, height
 
 
 def decoded(location: PhotoLocation, smallest_side: int) -> NDArray[np.uint8]:
-    """Read a photo as uint8 RGB (height, width, 3), no side reduced below `smallest_side`.
+    """Read a photo as uint8 RGB (height, width, 3); no side is reduced below `smallest_side` pixels.
 
-    Raises UnreadablePhoto naming the photo.
+    Raises UnreadablePhoto, naming the photo.
     """
     try:
         return read_photo(location.path, location.offset, location.size, smallest_side=smallest_side)

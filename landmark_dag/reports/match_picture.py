@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching.local_features import gather, rootsift
+from landmark_dag.matching.features import gather
+from landmark_dag.matching.rootsift import rootsift
 from landmark_dag.matching.verification import inlier_places
 from landmark_dag.photos.reading import read_photo
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings

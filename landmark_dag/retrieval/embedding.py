@@ -15,14 +15,13 @@ from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.storage.embeddings import Embeddings
 from landmark_dag.training.inference import features_of
 
-if TYPE_CHECKING:  # a traced model embeds without timm, which Model's module imports
+if TYPE_CHECKING:  # its module imports timm
     from landmark_dag.training.artifact import Model
-    from landmark_dag.training.traced import TracedModel
 
 
 def embed_photos(
     locations: Sequence[PhotoLocation],
-    model: "Model | TracedModel",
+    model: "Model",
     settings: EmbeddingSettings,
     device: str = "cpu",
     progress: Callable[[int, int], None] | None = None,

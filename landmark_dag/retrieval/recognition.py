@@ -12,7 +12,7 @@ from landmark_dag.settings.retrieval import RecognitionSettings
 from landmark_dag.storage.schemas import VOTES
 
 if TYPE_CHECKING:  # votes alone need none of the libraries that local features do
-    from landmark_dag.matching.local_features import FeatureLookup
+    from landmark_dag.matching.features import FeatureLookup
 
 
 def recognised(
@@ -51,7 +51,7 @@ def train_neighbour_inliers(
 
     Raises InputError for a photo without local features, and for features of two kinds.
     """
-    from landmark_dag.matching.local_features import JoinedFeatures
+    from landmark_dag.matching.features import JoinedFeatures
     from landmark_dag.matching.verification import verify_pairs
 
     nearest = train_neighbours.filter(pl.col("rank") <= k).select("image_id", "train_id")

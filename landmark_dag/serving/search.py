@@ -24,7 +24,6 @@ from landmark_dag.settings.retrieval import TrainNeighbourSettings
 from landmark_dag.storage.embeddings import Embeddings, concatenate, read_embeddings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import CLEANED_DATASET, MANIFEST, TRAIN_NEIGHBOURS, VOTES, Table
-from landmark_dag.training.traced import TracedModel, read_traced, traced_path, write_traced
 
 if TYPE_CHECKING:
     from landmark_dag.reports.gallery import Gallery
@@ -63,7 +62,7 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
     _bring(home)
     index, train = (_embeddings(home, split) for split in ("index", "train"))
     try:
-        queries = embed_photos(locations, _model(home, index.model), profile.embedding)
+        queries = embed_photos(locations, _model(home), profile.embedding)
     except UnreadablePhoto as error:
         raise InputError(f"{error.__cause__ or error}; search with another photo.") from error
     cleaned = _table(home, store / "cleaned_dataset.parquet", CLEANED_DATASET)
@@ -183,25 +182,14 @@ def _rows(paths: Path, key: str, wanted: pl.Series, *columns: str) -> pl.DataFra
     return pl.scan_parquet(paths).select(key, *columns).filter(pl.col(key).is_in(wanted.implode())).collect()
 
 
-def _model(home: Path, fingerprint: str) -> "Model | TracedModel":
-    """Return the home's trained model, recorded at the first search so that later ones start sooner.
-
-    `fingerprint` is that of the index embeddings; a home trained anew since has another model, which the search
-    will refuse.
-    """
-    store = store_folder(home)
-    record = store / "trained_model.json"
-    if not record.exists():
-        raise _lacking(home, "trained_model")
-    path = traced_path(home / "search", fingerprint)
-    if traced := read_traced(path, fingerprint):
-        return traced
+def _model(home: Path) -> "Model":
+    """Return the home's trained model; raises InputError where there is none."""
     from landmark_dag.training.artifact import load_model
 
-    model = load_model(store / json.loads(record.read_text(encoding="utf-8"))["folder"])
-    if model.fingerprint == fingerprint:
-        write_traced(path, model)
-    return model
+    record = store_folder(home) / "trained_model.json"
+    if not record.exists():
+        raise _lacking(home, "trained_model")
+    return load_model(store_folder(home) / json.loads(record.read_text(encoding="utf-8"))["folder"])
 
 
 def _reranked(

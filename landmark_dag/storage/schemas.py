@@ -148,7 +148,7 @@ LOCAL_FEATURES = Table(
     ),
     ("image_id",),
 )
-"""Stored in Arrow files, see `matching.local_features`."""
+"""Stored in Arrow files, see `matching.feature_files`."""
 
 EMBEDDINGS = Table(
     "embeddings",

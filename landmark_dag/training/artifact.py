@@ -1,4 +1,4 @@
-"""A trained model on disk: a folder with weights, what rebuilds the network, and the history."""
+"""A trained model on disk: a folder with the weights, the config that rebuilds the network, and the history."""
 
 import json
 from collections.abc import Mapping
@@ -23,27 +23,22 @@ WEIGHTS_FILE, CONFIG_FILE, HISTORY_FILE = "weights.safetensors", "config.json", 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network ready to embed, and the fingerprint that its embeddings carry.
-
-    `class_landmarks` maps the classes it was trained on to landmark ids; it is empty for a network that was
-    not trained.
-    """
+    """A network ready to embed, and the fingerprint that its embeddings carry."""
 
     network: EmbeddingNetwork
     settings: NetworkSettings
     fingerprint: str
-    class_landmarks: Mapping[int, int]
 
 
 def bootstrap_model(settings: NetworkSettings, device: str = "cpu") -> Model:
-    """Return the network before any training: its pooled features, without projection, are the embedding.
+    """Return the network before any training. It has no projection: its pooled features are the embedding.
 
     Raises what build_network raises.
     """
     bare = replace(settings, embedding_dim=0)
     network = build_network(bare, seed=0)
     fingerprint = _fingerprint(_weights(network), _config(network, bare, {}))
-    return Model(network.to(device), bare, fingerprint, {})
+    return Model(network.to(device), bare, fingerprint)
 
 
 def save_model(
@@ -55,8 +50,8 @@ def save_model(
 ) -> str:
     """Write the model to `folder`, whole or not at all, over any model there; return its fingerprint.
 
-    The fingerprint is a hash of the weights and the config, so equal models have equal fingerprints
-    wherever and whenever they were trained.
+    `class_landmarks` holds the landmark id of each class that the network was trained on. The fingerprint is a hash of
+    weights and config, so equal models have equal fingerprints, wherever and whenever they were trained.
     """
     weights = _weights(network)
     config = _config(network, settings, class_landmarks)
@@ -68,9 +63,9 @@ def save_model(
 
 
 def load_model(folder: Path, device: str = "cpu") -> Model:
-    """Load a model of `save_model`; needs nothing but the folder.
+    """Load a model of `save_model`; only its folder is needed.
 
-    Raises InputError, naming the file, when it is missing, of another version, or does not fit.
+    Raises InputError, naming the file, when it is missing, of another format, or does not fit.
     """
     try:
         weights = (folder / WEIGHTS_FILE).read_bytes()
@@ -86,22 +81,11 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         settings = NetworkSettings(**config["network"])
         network = build_network(settings, seed=0)
         network.load_state_dict(safetensors.torch.load(weights))
-        class_landmarks = {int(key): int(value) for key, value in config["class_landmarks"].items()}
-        if sorted(class_landmarks) != list(range(len(class_landmarks))):
-            raise ValueError("its classes are not numbered from 0 without gaps")
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
         raise InputError(f"The model in {folder} does not fit its config: {error}; train it again.") from error
-    return Model(network.to(device), settings, _fingerprint(weights, text), class_landmarks)
-
-
-def read_history(folder: Path) -> History:
-    """Return the history of a model of `save_model`; raises InputError when there is none."""
-    try:
-        return json.loads((folder / HISTORY_FILE).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder} holds no training history: {error}; train it again.") from error
+    return Model(network.to(device), settings, _fingerprint(weights, text))
 
 
 def _weights(network: EmbeddingNetwork) -> bytes:
@@ -111,7 +95,7 @@ def _weights(network: EmbeddingNetwork) -> bytes:
 
 
 def _config(network: EmbeddingNetwork, settings: NetworkSettings, class_landmarks: Mapping[int, int]) -> str:
-    """Return the JSON that rebuilds the network; where the first weights lay no longer matters."""
+    """Return the JSON that rebuilds the network; the place of its first weights is left out."""
     config: dict[str, Any] = {
         "format": MODEL_FORMAT,
         "network": asdict(replace(settings, weights="")),

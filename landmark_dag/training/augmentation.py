@@ -1,4 +1,4 @@
-"""Random changes of a photo before training sees it: crop, shear, brightness and contrast."""
+"""Augmentation: random changes of crop, shear, brightness and contrast of a photo to train on."""
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from landmark_dag.settings.training import Augmentation
 def augmented(
     photo: NDArray[np.uint8], size: tuple[int, int], augmentation: Augmentation, generator: np.random.Generator
 ) -> torch.Tensor:
-    """Return a randomly cropped, resized, sheared and relit photo as a uint8 tensor (3, size[1], size[0]).
+    """Return a photo, randomly cropped, resized, sheared and relit, as a uint8 tensor (3, size[1], size[0]).
 
-    Width and height each lose a share of up to `crop`. The crop is sheared about its centre, along both axes,
-    by up to `shear` degrees either way, its edges mirrored. Contrast, about the mean of the crop, and brightness
-    are multiplied by 1 - change to 1 + change. All draws come from `generator`.
+    Width and height each lose a share of up to `crop`. The crop is sheared about its centre, along both axes, by up to
+    `shear` degrees either way; its edges are mirrored. Contrast, about the mean of the crop, and brightness are
+    multiplied by 1 - change to 1 + change. All random numbers come from `generator`.
     """
     view = resize(_random_crop(photo, augmentation.crop, generator), size)
     brightness = 1 + augmentation.brightness * generator.uniform(-1, 1)
@@ -25,7 +25,7 @@ def augmented(
 
 
 def _random_crop(photo: NDArray[np.uint8], crop: float, generator: np.random.Generator) -> torch.Tensor:
-    """Return what a random crop leaves of a photo (height, width, 3), as (3, h, w)."""
+    """Return a random crop (3, h, w) of a photo (height, width, 3)."""
     height, width = photo.shape[:2]
     kept = 1 - crop * generator.random(2)
     kept_height, kept_width = (max(1, round(side * share)) for side, share in zip((height, width), kept, strict=True))
@@ -35,8 +35,8 @@ def _random_crop(photo: NDArray[np.uint8], crop: float, generator: np.random.Gen
 
 
 def _sheared(view: torch.Tensor, angles: NDArray[np.float64]) -> torch.Tensor:
-    """Return a uint8 view (3, h, w) sheared about its centre by `angles` along x and y, radians."""
-    import cv2  # read only where photos are sheared: a machine that only embeds need not have it
+    """Return a uint8 view (3, h, w) sheared about its centre by `angles` (2,) along x and y, radians."""
+    import cv2  # imported here, because a machine that only embeds may lack it
 
     height, width = view.shape[1:]
     along_x, along_y = np.tan(angles)
@@ -47,7 +47,7 @@ def _sheared(view: torch.Tensor, angles: NDArray[np.float64]) -> torch.Tensor:
 
 
 def _relit(view: torch.Tensor, brightness: float, contrast: float) -> torch.Tensor:
-    """Return a uint8 view with contrast (about its mean) and brightness multiplied; one look-up a value."""
+    """Return a uint8 view with its contrast (about its mean) and brightness multiplied."""
     values = torch.arange(256, dtype=torch.float32)
     if contrast != 1:
         mean = float(view.sum(dtype=torch.int64)) / view.numel()

@@ -1,4 +1,4 @@
-"""The plan of batches: which photos every step of a training sees, known before any photo is read."""
+"""The plan of batches: which photos each step of a training uses, decided before any photo is read."""
 
 import functools
 from collections.abc import Iterator
@@ -8,16 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.photos.resizing import ASPECT_BORDERS
+from landmark_dag.photos.resizing import aspect_bucket
 from landmark_dag.training.seeds import ORDER, generator
 
 
 @dataclass(frozen=True, eq=False)
 class PlannedBatch:
-    """Photos of one aspect bucket, seen together.
+    """A batch of photos of one aspect bucket.
 
-    `step` (from 0) is the step of the optimizer that their gradient goes to, `epoch` counts from 0, and
-    `positions` are int64. `share` is the batch's part of the step's photos; `ends_step` marks its last batch.
+    `step` (from 0) is the optimizer step that the batch belongs to, `epoch` counts from 0, `positions` int64 (b,) are
+    its photos. `share` is the batch's share of the photos of its step; `ends_step` is true of a step's last batch.
     """
 
     step: int
@@ -30,9 +30,9 @@ class PlannedBatch:
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """Every batch of a training: each photo once an epoch, in an order of the epoch's own.
+    """Every batch of a training: each photo once in each epoch, in another order in every epoch.
 
-    `buckets` holds each photo's bucket. A step is `accumulation` batches, fewer at an epoch's end.
+    `buckets` int64 (photos,) holds each photo's bucket. A step is `accumulation` batches, fewer at the end of an epoch.
     """
 
     buckets: NDArray[np.int64]
@@ -42,7 +42,7 @@ class BatchPlan:
     seed: int
 
     def __post_init__(self) -> None:
-        """Raise InputError for fewer than two photos in a batch, of which batch norm has no statistics."""
+        """Raise InputError for fewer than two photos in a batch: batch norm has no statistics of a single photo."""
         if self.batch_size < 2 or len(self.buckets) < 2:
             raise InputError("Training needs at least 2 photos, and a batch_size of at least 2.")
         if self.accumulation < 1:
@@ -50,30 +50,30 @@ class BatchPlan:
 
     @functools.cached_property
     def steps_per_epoch(self) -> int:
-        """Steps of the optimizer in an epoch."""
+        """Optimizer steps in an epoch."""
         counts = np.bincount(self.buckets)
         batches = sum(len(_cuts(int(count), self.batch_size)) for count in counts)
         return -(-batches // self.accumulation)
 
     @property
     def steps(self) -> int:
-        """Steps of the optimizer in all."""
+        """Optimizer steps in the whole training."""
         return self.epochs * self.steps_per_epoch
 
     def from_step(self, start: int) -> Iterator[PlannedBatch]:
-        """Yield the batches from step `start` on; none of an earlier epoch is planned for that."""
+        """Yield the batches from step `start` on; earlier epochs are not planned."""
         for epoch in range(start // self.steps_per_epoch, self.epochs):
             yield from (batch for batch in self._epoch(epoch) if batch.step >= start)
 
     def _epoch(self, epoch: int) -> Iterator[PlannedBatch]:
-        """Yield the batches of an epoch: photos in random order, cut bucket by bucket, batches in random order."""
-        draws = generator(self.seed, ORDER, epoch)
-        order = draws.permutation(len(self.buckets))
+        """Yield the batches of an epoch in random order; each bucket's photos are in random order, too."""
+        random = generator(self.seed, ORDER, epoch)
+        order = random.permutation(len(self.buckets))
         batches: list[tuple[int, NDArray[np.int64]]] = []
         for bucket in np.unique(self.buckets):
             photos = order[self.buckets[order] == bucket]
             batches += [(int(bucket), part) for part in np.split(photos, _cuts(len(photos), self.batch_size)[1:])]
-        batches = [batches[place] for place in draws.permutation(len(batches))]
+        batches = [batches[place] for place in random.permutation(len(batches))]
         for step, first in enumerate(range(0, len(batches), self.accumulation), epoch * self.steps_per_epoch):
             together = batches[first : first + self.accumulation]
             photos = sum(len(positions) for _, positions in together)
@@ -83,13 +83,13 @@ class BatchPlan:
 
 
 def aspect_buckets(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Return the bucket, 0 (narrowest) to 4 (widest), of photos of `sizes` (n, 2): width and height, upright.
+    """Return the bucket (n,), 0 (narrowest) to 4 (widest), of photos of `sizes` (n, 2): width and height, upright.
 
-    A photo that would be alone in its bucket goes to the next bucket with photos, the narrower of two as near:
+    A photo that would be alone in its bucket gets the nearest bucket with photos (ties: the narrower one), because
     batch norm has no statistics of a single photo.
     """
     width, height = np.asarray(sizes, np.float64).reshape(-1, 2).T
-    buckets = np.searchsorted(ASPECT_BORDERS, width / height).astype(np.int64)
+    buckets = aspect_bucket(width, height)
     for alone in np.flatnonzero(np.bincount(buckets) == 1):
         others = np.setdiff1d(buckets, alone)
         if others.size and (buckets == alone).sum() == 1:
@@ -98,6 +98,6 @@ def aspect_buckets(sizes: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _cuts(photos: int, batch_size: int) -> list[int]:
-    """Return where batches begin among `photos` photos; a single one left over joins the batch before it."""
+    """Return where batches start among `photos` photos; a single photo left over joins the batch before it."""
     cuts = list(range(0, photos, batch_size))
     return cuts[:-1] if len(cuts) > 1 and photos % batch_size == 1 else cuts

@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a training in one file, from which a killed training goes on."""
+"""Checkpoints: the whole state of a training in one file, from which an interrupted training continues."""
 
 import pickle
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ from landmark_dag.storage.formats import CHECKPOINT_FORMAT
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The file that a training writes its state to, and what tells that training from every other.
+    """The file that holds the state of a training, and what distinguishes that training from others.
 
-    `identity` holds text and numbers by name (settings, photos, class map); a file of another identity is refused.
+    `identity` holds text and numbers by name (settings, photos, class map). A file with another identity is refused.
     """
 
     path: Path
@@ -26,22 +26,22 @@ class Checkpoint:
     def save(self, state: Mapping[str, Any]) -> None:
         """Write `state` (tensors, numbers, text, lists and dicts), whole or not at all.
 
-        Raises InputError when the disk does not take it; the file before stays.
+        Raises InputError when it cannot be written; the previous file is then kept.
         """
         content = {"format": CHECKPOINT_FORMAT, "identity": dict(self.identity), **state}
         try:
             with replacing(self.path) as temporary, temporary.open("wb") as file:
                 torch.save(content, file)
-        except (OSError, RuntimeError) as error:  # torch tells a failed write in words of its own
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError for a failed write
             reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-            kept = "the one before stays" if self.path.exists() else "there is none before it"
+            kept = "the previous one is kept" if self.path.exists() else "there is no previous one"
             raise InputError(
                 f"The checkpoint {self.path} of step {state['step']} cannot be written: {reason}; {kept}. "
                 "Make room on the disk and start again."
             ) from error
 
     def load(self) -> dict[str, Any] | None:
-        """Return the state last saved, on the CPU; None where there is none. What a killed write left is deleted.
+        """Return the state last saved, on the CPU; None where there is none. An unfinished file is deleted.
 
         Raises InputError, naming the file, when it is damaged, or of another format or training.
         """
@@ -52,11 +52,11 @@ class Checkpoint:
             content = torch.load(self.path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise self._unreadable("it holds more than tensors, numbers and text") from error
-        except Exception as error:  # zip, torch and the disk each have their own
+        except Exception as error:  # zip, torch and the disk raise different kinds
             raise self._unreadable(" ".join(str(error).split()) or type(error).__name__) from error
         if not isinstance(content, dict) or content.get("format") != CHECKPOINT_FORMAT:
             raise InputError(
-                f"{self.path} is no checkpoint of format {CHECKPOINT_FORMAT}; delete it to start from the beginning."
+                f"{self.path} is not a checkpoint of format {CHECKPOINT_FORMAT}; delete it to start from the beginning."
             )
         difference = _difference(content["identity"], self.identity)
         if difference:
@@ -73,7 +73,7 @@ class Checkpoint:
 
 
 def _difference(found: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """Tell the first name, in the order of `expected`, whose value differs; '' where none does."""
+    """Return what differs for the first name, in the order of `expected`, with another value; '' if all are equal."""
     for name in [*expected, *(name for name in found if name not in expected)]:
         if found.get(name) != expected.get(name):
             return f"its {name} is {found.get(name)!r}, not {expected.get(name)!r}"

@@ -1,6 +1,7 @@
-"""Several processes training one network: each sees its slice of every batch, the loss is the whole batch's."""
+"""Several processes that train one network: each takes a slice of every batch; the loss is that of the whole batch."""
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,29 +19,29 @@ from torch.overrides import TorchFunctionMode
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of `world` processes this is: `rank`, from 0; `on_host` of them share this machine."""
+    """This process's `rank`, from 0, among `world` processes, `on_host` of which run on this machine."""
 
     rank: int = 0
     world: int = 1
     on_host: int = 1
 
-    def mine(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return this process's slice of a batch; slices differ by at most one photo, and may be empty."""
+    def slice_of(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return this process's slice of a batch; the sizes of slices differ by at most one photo, and may be 0."""
         return np.array_split(positions, self.world)[self.rank]
 
-    def gathered(self, features: torch.Tensor, photos: int) -> torch.Tensor:
+    def gather(self, features: torch.Tensor, photos: int) -> torch.Tensor:
         """Return the features (photos, d) of a whole batch, given those of this process's slice of it.
 
-        Every process computes the loss of the whole batch from them. Backwards, each takes the part of its own
-        slice, times the number of processes, because DistributedDataParallel averages gradients that are to be added.
+        Every process computes the loss of the whole batch from them. The gradient of a process is that of its own
+        slice times the number of processes, because DistributedDataParallel averages gradients, which must be added.
         """
         if self.world == 1:
             return features
         counts = [len(part) for part in np.array_split(np.arange(photos), self.world)]
         return _Gathered.apply(features, counts, self.rank)
 
-    def told_by_first(self, text: str) -> str:
-        """Return the text that the process of rank 0 gives, in every process, once it has given it."""
+    def from_rank_0(self, text: str) -> str:
+        """Return, in every process, the text that the process of rank 0 passes; wait until it does."""
         if self.world == 1:
             return text
         texts = [text]
@@ -48,10 +49,10 @@ class Ranks:
         return texts[0]
 
     def synchronised(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """Return `module` so wrapped that gradients are averaged and batch norm sees the whole batch.
+        """Return `module` wrapped so that gradients are averaged and batch norm uses the whole batch.
 
-        On cuda batch norm layers of `module` are replaced, by torch's synchronised ones; elsewhere, where torch has
-        none, batch norm is synchronised as it is called, within `synchronised_batch_norm`.
+        On cuda the batch norm layers of `module` are replaced by torch's synchronised ones. Elsewhere torch has none,
+        and SynchronisedBatchNorm synchronises each call.
         """
         if self.world == 1:
             return module
@@ -60,8 +61,8 @@ class Ranks:
         return DistributedDataParallel(
             module,
             device_ids=[device.index] if device.type == "cuda" else None,
-            forward_sync_buffers=False,  # synchronised batch norm keeps them equal
-            find_unused_parameters=True,  # some backbones have norms of heads that are left out
+            forward_sync_buffers=False,  # synchronised batch norm keeps buffers equal
+            find_unused_parameters=True,  # some backbones keep norms of heads that are not used
         )
 
 
@@ -71,9 +72,9 @@ SINGLE = Ranks()
 
 @contextlib.contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, str]]:
-    """Join the processes that torchrun's environment tells of; give this one's ranks and torch device.
+    """Join the processes that torchrun started; yield this process's ranks and torch device.
 
-    With several GPUs on a host each of its processes takes its own. Outside torchrun this is the only process.
+    On a host with several GPUs each process takes its own. Outside torchrun this is the only process.
     """
     world = int(os.environ.get("WORLD_SIZE", 1))
     if world == 1:
@@ -90,7 +91,7 @@ def joined(device: str) -> Iterator[tuple[Ranks, str]]:
 
 
 class _Gathered(torch.autograd.Function):
-    """All slices of a batch, joined in the order of ranks; see Ranks.gathered."""
+    """All slices of a batch, joined in the order of ranks; see Ranks.gather."""
 
     @staticmethod
     def forward(context: Any, features: torch.Tensor, counts: Sequence[int], rank: int) -> torch.Tensor:
@@ -104,36 +105,41 @@ class _Gathered(torch.autograd.Function):
 
     @staticmethod
     def backward(context: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        """Return the part of this rank's slice, times the number of ranks."""
+        """Return the gradient of this rank's slice, times the number of ranks."""
         part = gradients[0].split(list(context.counts))[context.rank]
         return part * len(context.counts), None, None
 
 
 class SynchronisedBatchNorm(TorchFunctionMode):
-    """While this is in use, batch norm in training mode takes mean and variance over all processes' photos."""
-
-    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
-        """Call `function`, or in place of torch's batch norm the synchronised one."""
-        call = synchronised_batch_norm if function is functional.batch_norm else function
-        return call(*arguments, **(named or {}))
-
-
-def synchronised_batch_norm(
-    input: torch.Tensor,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    weight: torch.Tensor | None = None,
-    bias: torch.Tensor | None = None,
-    training: bool = False,
-    momentum: float = 0.1,
-    eps: float = 1e-5,
-) -> torch.Tensor:
-    """Compute `torch.nn.functional.batch_norm`, in training over the photos of all processes; differentiable.
+    """Inside this context, batch norm in training mode uses mean and variance over the photos of all processes.
 
     Unlike torch's synchronised batch norm it runs on any device and backend.
     """
-    if not training:
-        return functional.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        """Call `function`, or the synchronised batch norm in place of torch's."""
+        named = named or {}
+        if function is functional.batch_norm:
+            call = _BATCH_NORM.bind(*arguments, **named)
+            call.apply_defaults()
+            if call.arguments.pop("training"):
+                return _synchronised_batch_norm(**call.arguments)
+        return function(*arguments, **named)
+
+
+_BATCH_NORM = inspect.signature(functional.batch_norm)
+
+
+def _synchronised_batch_norm(
+    input: torch.Tensor,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    momentum: float,
+    eps: float,
+) -> torch.Tensor:
+    """Return `torch.nn.functional.batch_norm` in training mode over the photos of all processes; differentiable."""
     values, dims = input.float(), [0, *range(2, input.ndim)]
     shape = [1, -1, *[1] * (input.ndim - 2)]
     count = _summed(values.new_tensor([values.numel() / values.shape[1]])).item()

@@ -1,4 +1,4 @@
-"""The history of a training: one row an epoch, made of what its batches report."""
+"""The history of a training: one row an epoch, from the results of its batches."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,14 +6,15 @@ from typing import Any
 import numpy as np
 
 History = list[dict[str, float]]
-"""One row an epoch: epoch (from 1), steps so far, mean loss, accuracy (0 to 1), last learning_rate of the
-network, and the share of the time spent waiting for data."""
+"""One row an epoch: `epoch` (from 1), `steps` so far, mean `loss`, `accuracy` (0 to 1), last `learning_rate` of the
+network, and `waiting`, the share of the time spent waiting for data (0 to 1)."""
 
 OnEpoch = Callable[[dict[str, float]], None]
+"""Called with each row of a history."""
 
 
 class Curve:
-    """Gathers the rows of a history; `former` are those of an earlier stage."""
+    """Makes the rows of a history; `former` are the rows of earlier stages."""
 
     def __init__(self, former: History, on_epoch: OnEpoch | None) -> None:
         self.rows: History = list(former)
@@ -22,15 +23,15 @@ class Curve:
         self._sums = np.zeros(5)
 
     def add(self, photos: int, loss: float, accuracy: float) -> None:
-        """Count one batch of `photos` photos, of this mean loss and accuracy."""
+        """Add a batch of `photos` photos with this mean loss and accuracy."""
         self._sums[:3] += photos * np.array([1.0, loss, accuracy])
 
     def add_time(self, waiting: float, seconds: float) -> None:
-        """Count `seconds`, of which `waiting` went by until the data were there."""
+        """Add `seconds`, of which `waiting` were spent waiting for data."""
         self._sums[3:] += waiting, seconds
 
     def end_epoch(self, steps: int, rate: float) -> None:
-        """End a row after `steps` steps of this stage, the last at the learning rate `rate`."""
+        """End a row after `steps` steps of this stage; `rate` is the last learning rate."""
         photos, loss, accuracy, waiting, seconds = self._sums
         row = {
             "epoch": float(len(self.rows) + 1),
@@ -46,11 +47,11 @@ class Curve:
             self._on_epoch(row)
 
     def state(self) -> dict[str, Any]:
-        """Return all that `restore` needs."""
+        """Return what `restore` needs."""
         return {"rows": self.rows, "sums": self._sums.tolist(), "first_steps": self._first_steps}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Continue from a `state`."""
         self.rows = list(state["rows"])
         self._sums = np.array(state["sums"])
         self._first_steps = state["first_steps"]

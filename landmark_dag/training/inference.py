@@ -1,4 +1,4 @@
-"""Running a network over photos: decoding ahead in threads, batches of one size, an average over views."""
+"""Running a network over photos: decoded ahead in threads, in batches of one size, averaged over views."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from landmark_dag.photos.loading import (
     Batch,
     Views,
-    batches_of_one_size,
+    at_least_two,
+    batches_ahead,
     default_threads,
-    never_alone,
     prepared_ahead,
     torch_threads,
 )
@@ -29,25 +29,21 @@ def features_of(
 ) -> NDArray[np.float32]:
     """Return features float32 (count, d), each the mean of `network` over the photo's views.
 
-    `views_of` takes a position from 0 to count - 1 and returns the photo's uint8 tensors; it is called in
-    `threads` threads (one for each core unless given), ahead of the network by at most two batches.
-    `network` maps (b, 3, h, w) to (b, d). `progress` is told how many photos are done, and `count`.
+    `views_of` takes a position from 0 to count - 1 and returns the photo's uint8 tensors. `threads` threads (by
+    default one for each core) call it, up to two batches ahead of the network. `network` maps (b, 3, h, w) to (b, d).
+    `progress` is called with the number of photos done, and `count`.
     """
     threads = threads or default_threads()
     features: NDArray[np.float32] | None = None
     done = 0
 
-    def prepare(position: int) -> tuple[int, Views]:
-        return position, views_of(position)
-
     def computed(batch: Batch) -> tuple[list[int], NDArray[np.float32]]:
         with torch.inference_mode():
-            scales = [network(never_alone(views).to(device, non_blocking=True)) for views in batch.views]
+            scales = [network(at_least_two(views).to(device, non_blocking=True)) for views in batch.views]
             rows = torch.stack(scales).mean(dim=0).float().cpu().numpy()
             return batch.positions, rows[: len(batch.positions)]
 
-    photos = prepared_ahead(range(count), prepare, threads=threads, ahead=2 * batch_size)
-    batches = batches_of_one_size(photos, batch_size)
+    batches = batches_ahead(count, views_of, batch_size=batch_size, threads=threads)
     for positions, rows in _each_batch(batches, computed, device, threads):
         if features is None:
             features = np.empty((count, rows.shape[1]), np.float32)
@@ -64,10 +60,10 @@ def _each_batch(
     device: torch.device,
     threads: int,
 ) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
-    """Yield the result of every batch in order.
+    """Yield the result of every batch, in order.
 
-    On a CPU each core computes a batch of its own, in one thread: small layers gain little from threads that
-    wait for each other at every layer's end, and lose much when another process takes one of the cores.
+    On a CPU each core computes its own batch in one thread. Small layers gain little from several threads, which wait
+    for each other at the end of every layer, and lose much when another process uses one of the cores.
     """
     if device.type != "cpu":
         yield from map(computed, batches)

@@ -1,4 +1,4 @@
-"""A training as files: what one process writes down, and the processes that train read."""
+"""The job spec of a training: the files from which the processes that train read what to do."""
 
 import json
 from collections.abc import Mapping
@@ -14,17 +14,18 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.storage.atomic import replacing
-from landmark_dag.training.fit import LabelledPhotos
+from landmark_dag.training.labelled_photos import LabelledPhotos
 
 _JOB, _PHOTOS, _FIRST_PHOTOS, _ERROR = "job.json", "photos.parquet", "first_photos.parquet", "error.txt"
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingJobSpec:
-    """All that a training needs, on any host that sees the same files.
+    """What a training needs, on any host that has the same files.
 
-    The model goes to `model_folder`; until it is there the training's state is kept in the file `checkpoint`.
-    `first_photos` are those of the first stage, all that are labelled; None where there is no such stage.
+    The model is written to `model_folder`; until then the file `checkpoint` keeps the training's state.
+    `class_landmarks` holds the landmark id of each class. `first_photos` are the photos of the first stage, all that
+    are labelled; None where there is no such stage.
     """
 
     model_folder: Path
@@ -38,7 +39,7 @@ class TrainingJobSpec:
 
 
 def write_job_spec(folder: Path, job: TrainingJobSpec) -> None:
-    """Write `job` to `folder`, over a job there and what it told of its end."""
+    """Write `job` to `folder`, over any job there; the error of that job is removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, photos in ((_PHOTOS, job.photos), (_FIRST_PHOTOS, job.first_photos)):
         if photos:
@@ -80,13 +81,13 @@ def read_job_spec(folder: Path) -> TrainingJobSpec:
 
 
 def write_error(folder: Path, sentence: str) -> None:
-    """Leave the one sentence that a training ended with; of several processes' the last stays."""
+    """Write the sentence that a training failed with; of several processes, the last one's is kept."""
     with replacing(folder / _ERROR) as path:
         path.write_text(sentence, encoding="utf-8")
 
 
 def read_error(folder: Path) -> str | None:
-    """Return the sentence that the training ended with; None where it left none."""
+    """Return the sentence that the training failed with; None where there is none."""
     path = folder / _ERROR
     return path.read_text(encoding="utf-8") if path.exists() else None
 

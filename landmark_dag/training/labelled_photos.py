@@ -1,43 +1,40 @@
-"""From tables to the photos that a training is given."""
+"""The photos of a training, with their sizes and classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import polars as pl
+from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.photos.manifest import locations_of
-from landmark_dag.training.fit import LabelledPhotos
+from landmark_dag.photos.source import PhotoLocation
 
 
-def cleaned_photos(manifest: pl.DataFrame, cleaned: pl.DataFrame) -> tuple[LabelledPhotos, dict[int, int]]:
-    """Return the photos of `cleaned` (tables.CLEANED_DATASET), and the landmark id of each class.
+@dataclass(frozen=True, eq=False)
+class LabelledPhotos:
+    """Photos to train on: where they are, width and height upright int32 (n, 2), and classes int64 (n,) from 0."""
 
-    `manifest` (tables.MANIFEST) says where the photos lie. Photos are taken by image id, so that shards and row
-    order change nothing. Raises InputError when nothing is left to train on, or a cleaned photo is not in the
-    manifest.
-    """
-    if cleaned.is_empty():
-        raise InputError("No photo is left to train on: cleaned_dataset is empty; lower min_inliers or min_verified.")
-    lost = cleaned.sort("image_id").join(manifest, on="image_id", how="anti", maintain_order="left")
-    if lost.height:
+    locations: Sequence[PhotoLocation]
+    sizes: NDArray[np.int32]
+    class_ids: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        """Raise InputError unless each photo has a size and a class, and `check_classes` accepts the classes."""
+        if not len(self.locations) == len(self.sizes) == len(self.class_ids):
+            raise InputError(
+                f"There are {len(self.locations)} photos, {len(self.sizes)} sizes and {len(self.class_ids)} class "
+                "ids; give one of each for every photo."
+            )
+        check_classes(self.class_ids)
+
+
+def check_classes(class_ids: NDArray[np.int64]) -> None:
+    """Raise InputError unless class ids number at least two landmarks from 0, without gaps."""
+    found = np.unique(class_ids)
+    if len(found) < 2:
         raise InputError(
-            f"Cleaned photo {lost['image_id'][0]} is in no manifest of train/photos; materialize cleaned_dataset again."
+            f"The photos to train on show {len(found)} landmarks; training needs at least 2. "
+            "Loosen the keep rule or add photos."
         )
-    landmarks = dict(cleaned.select("class_id", "landmark_id").unique().sort("class_id").iter_rows())
-    return _located(manifest, cleaned.select("image_id", "class_id")), landmarks
-
-
-def labelled_photos(manifest: pl.DataFrame, labels: pl.DataFrame) -> LabelledPhotos:
-    """Return every readable photo of `labels` (tables.LABELS), landmarks numbered from 0 by landmark id."""
-    readable = labels.join(manifest, on="image_id", how="semi")
-    classes = pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1
-    return _located(manifest, readable.select("image_id", class_id=classes))
-
-
-def _located(manifest: pl.DataFrame, classes: pl.DataFrame) -> LabelledPhotos:
-    """Return the photos of `classes` (image_id, class_id), by image id."""
-    photos = classes.sort("image_id").join(manifest, on="image_id", how="left", maintain_order="left")
-    return LabelledPhotos(
-        locations_of(photos),
-        photos.select("width", "height").to_numpy().astype(np.int32),
-        photos["class_id"].to_numpy().astype(np.int64),
-    )
+    if found[0] != 0 or found[-1] != len(found) - 1:
+        raise InputError(f"Class ids must be 0 to {len(found) - 1} without gaps; found up to {found[-1]}.")

@@ -15,13 +15,13 @@ from landmark_dag.errors import InputError
 from landmark_dag.settings.training import NetworkSettings
 
 HUB = "hub"
-"""The value of NetworkSettings.weights that means: timm's pretrained weights, downloaded."""
+"""The value of NetworkSettings.weights for timm's pretrained weights, which are downloaded."""
 
 
 class GeM(nn.Module):
     """Generalised-mean pooling (Radenovic et al., Fine-tuning CNN image retrieval, 2018, eq. 3).
 
-    The power is fixed, or `learned` with the rest of the network.
+    The power is fixed, or, if `learned`, trained with the rest of the network.
     """
 
     def __init__(self, power: float, learned: bool = False) -> None:
@@ -58,10 +58,10 @@ class ClassToken(nn.Module):
 
 
 _SMALLEST_IN_BFLOAT16 = 64
-"""Pixels of the shorter side under which photos are computed in float32.
+"""Pixels of the shorter side below which the backbone runs in float32.
 
-On CPUs with AMX a bfloat16 convolution of stride 2 over a map 2 positions wide reads memory that nobody wrote (oneDNN,
-seen with torch 2.15): now and then it returns NaN. From 64 pixels on no map before a stride of 2 is so narrow.
+On CPUs with AMX a bfloat16 convolution of stride 2 over a map 2 positions wide reads uninitialised memory (oneDNN,
+seen with torch 2.15), and sometimes returns NaN. From 64 pixels on no map before a stride of 2 is so narrow.
 """
 
 
@@ -115,15 +115,15 @@ class EmbeddingNetwork(nn.Module):
         return self.pool(features)
 
     def map_level(self, coarsest: int) -> int:
-        """Return the number of the deepest intermediate map of at most `coarsest` pixels a position.
+        """Return the number of the deepest intermediate map with at most `coarsest` pixels a position.
 
-        Raises InputError where the backbone gives none.
+        Raises InputError for a backbone without such a map.
         """
         reductions = [level["reduction"] for level in getattr(self.backbone, "feature_info", None) or []]
         fine = [number for number, reduction in enumerate(reductions) if reduction <= coarsest]
         if not fine or not hasattr(self.backbone, "forward_intermediates"):
             raise InputError(
-                f"The backbone {type(self.backbone).__name__} gives no intermediate map of {coarsest} pixels a "
+                f"The backbone {type(self.backbone).__name__} has no intermediate map of {coarsest} pixels a "
                 "position or finer; choose another one, or RootSIFT."
             )
         return fine[-1]
@@ -137,16 +137,16 @@ class EmbeddingNetwork(nn.Module):
         return found.float()
 
     def pixels(self, photos: torch.Tensor) -> torch.Tensor:
-        """Return what the backbone is given for photos as in `pooled`: float32, normalised as it was trained."""
+        """Return the backbone's input for photos as in `pooled`: float32, normalised as in its own training."""
         return (photos.to(torch.float32, memory_format=torch.channels_last) - self.mean) / self.std
 
     def pool(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the pooled features of the backbone's map or tokens."""
+        """Return the pooled features (b, channels) of the backbone's map or tokens."""
         pooled = self.pooling(self._by_position(features))
         return functional.normalize(pooled) if self.normalise_pooled else pooled
 
     def _by_position(self, features: torch.Tensor) -> torch.Tensor:
-        """Bring a CNN's map (b, c, h, w) or (b, h, w, c), or a transformer's tokens, to (b, positions, c)."""
+        """Return a CNN's map (b, c, h, w) or (b, h, w, c), or a transformer's tokens, as (b, positions, c)."""
         if features.ndim == 3:
             return features[:, self.skipped_tokens :]
         if features.shape[1] == self.channels:
@@ -161,9 +161,9 @@ class EmbeddingNetwork(nn.Module):
 def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
     """Build the network with its first weights: the backbone's as the settings say, the rest from `seed`.
 
-    The network is returned in evaluation mode, on the CPU. Raises InputError for a backbone that timm does
-    not know or that lacks the token to be pooled, a dropout out of its range, or a weights file that is missing or
-    does not fit the backbone.
+    The network is in evaluation mode, on the CPU. Raises InputError for a backbone that timm does not know or that
+    lacks the class token to pool, for a dropout out of its range, and for a weights file that is missing or does not
+    fit the backbone.
     """
     if not timm.is_model(settings.backbone):
         raise InputError(f"timm has no model {settings.backbone!r}; `timm.list_models()` lists the names of backbones.")
@@ -186,7 +186,7 @@ def build_network(settings: NetworkSettings, seed: int) -> EmbeddingNetwork:
 
 
 def fast_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 matrices faster than float32 ones."""
+    """Return whether the device multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
@@ -194,24 +194,24 @@ def fast_in_bfloat16(device: torch.device) -> bool:
 
 
 def _create_backbone(settings: NetworkSettings) -> Any:
-    """Create the timm model without classifier, ready for photos of any size where the model can."""
+    """Create the timm model without classifier, for photos of any size if the model allows it."""
     create = functools.partial(
         timm.create_model, settings.backbone, pretrained=settings.weights == HUB, num_classes=0, global_pool=""
     )
     try:
         return create(dynamic_img_size=True)
-    except TypeError:  # only some transformers take that argument
+    except TypeError:  # only some transformers have this argument
         return create()
 
 
 def _size_multiple(backbone: Any) -> int:
-    """Return the patch side of a transformer, else 1."""
+    """Return the side of a transformer's patches; 1 for other backbones."""
     patch = getattr(getattr(backbone, "patch_embed", None), "patch_size", 1)
     return int(max(patch) if isinstance(patch, tuple) else patch)
 
 
 def _prefix_tokens(backbone: Any) -> int:
-    """Return how many tokens stand before those of the positions; some backbones say None for none."""
+    """Return the number of tokens before those of the positions; some backbones have None for 0."""
     return int(getattr(backbone, "num_prefix_tokens", 0) or 0)
 
 
@@ -240,7 +240,7 @@ def _load_backbone(backbone: Any, path: Path, name: str) -> None:
     """Load a weights file into the backbone; InputError names the file and the first tensor that differs."""
     try:
         weights = load_state_dict(str(path))
-    except Exception as error:  # pickle, safetensors and zip each have their own
+    except Exception as error:  # pickle, safetensors and zip raise different kinds
         reason = "there is no such file" if not path.exists() else " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as network weights: {reason}.") from error
     classifier = backbone.pretrained_cfg.get("classifier") or ()
@@ -253,7 +253,7 @@ def _load_backbone(backbone: Any, path: Path, name: str) -> None:
 
 
 def _first_mismatch(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> str:
-    """Tell the first tensor, in the order of `expected`, that is missing or of another shape; else ''."""
+    """Return what is wrong with the first tensor, in the order of `expected`, that does not fit; '' if all fit."""
     for key, value in expected.items():
         if key not in found:
             if not key.endswith("num_batches_tracked"):

@@ -1,4 +1,4 @@
-"""A trained model as one ONNX file, for those who embed photos without torch."""
+"""Export of a trained model to an ONNX file, to embed photos without torch."""
 
 import importlib.util
 from pathlib import Path
@@ -19,7 +19,7 @@ _SIDE = 256
 
 
 class _InFloat32(nn.Module):
-    """The network without autocast: another device may lack bfloat16."""
+    """The network without autocast, because another device may lack bfloat16."""
 
     def __init__(self, network: EmbeddingNetwork) -> None:
         super().__init__()
@@ -34,9 +34,9 @@ class _InFloat32(nn.Module):
 def export_onnx(model_folder: Path, out: Path) -> str:
     """Write the model of `save_model` to the file `out`, whole or not at all; return the model's fingerprint.
 
-    The file takes and gives what EmbeddingNetwork does, in float32, for any number of photos of any size whose
-    sides are multiples of the backbone's patches: features are still to be averaged over scales and divided by
-    their length. Its metadata carry the fingerprint under MODEL_KEY.
+    The file has the input and output of EmbeddingNetwork, in float32, for any number of photos of any size whose sides
+    are multiples of the backbone's patches. Its features are neither averaged over scales nor divided by their length.
+    Its metadata hold the fingerprint under MODEL_KEY.
 
     Raises InputError when the extra `onnx` is not installed, and what load_model raises.
     """
@@ -65,5 +65,5 @@ def _program(network: nn.Module, photos: torch.Tensor) -> torch.onnx.ONNXProgram
         dynamo=True,
         verbose=False,
     )
-    assert program is not None  # None is what the older exporter returns
+    assert program is not None  # the older exporter returns None
     return program

@@ -1,4 +1,4 @@
-"""From photos to a trained model: all stages, resumable, to the folder that holds the network."""
+"""A whole training: all stages, resumable, from photos to the folder of the trained model."""
 
 import json
 from dataclasses import asdict, replace
@@ -12,19 +12,20 @@ from landmark_dag.storage.hashing import fingerprint
 from landmark_dag.training.artifact import save_model
 from landmark_dag.training.checkpoint import Checkpoint
 from landmark_dag.training.distributed import SINGLE, Ranks
-from landmark_dag.training.fit import LabelledPhotos, Progress, fit
+from landmark_dag.training.fit import Progress, fit
 from landmark_dag.training.history import History, OnEpoch
 from landmark_dag.training.job_spec import TrainingJobSpec
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.network import build_network
 
 
 def train(
     job: TrainingJobSpec, device: str, ranks: Ranks = SINGLE, on_epoch: OnEpoch | None = None
 ) -> tuple[str, History]:
-    """Train, going on from the checkpoint where there is one, and save the model; return fingerprint and history.
+    """Train, from the checkpoint if there is one, and save the model; return its fingerprint and history.
 
-    With several processes the one of rank 0 writes checkpoint and model. The checkpoint is left for the caller to
-    remove once it has noted the model. Raises what `build_network` and `fit` raise.
+    The process of rank 0 writes checkpoint and model. The caller removes the checkpoint, once it has recorded the
+    model. Raises what `build_network` and `fit` raise.
     """
     network = build_network(job.network, job.training.seed)
     checkpoint = Checkpoint(job.checkpoint, _identity(job))
@@ -38,7 +39,7 @@ def train(
     fingerprint = ""
     if ranks.rank == 0:
         fingerprint = save_model(job.model_folder, network, job.network, job.class_landmarks, history)
-    return ranks.told_by_first(fingerprint), history
+    return ranks.from_rank_0(fingerprint), history
 
 
 def _stages(job: TrainingJobSpec) -> list[tuple[LabelledPhotos, TrainingSettings]]:
@@ -51,7 +52,7 @@ def _stages(job: TrainingJobSpec) -> list[tuple[LabelledPhotos, TrainingSettings
 
 
 def _identity(job: TrainingJobSpec) -> dict[str, Any]:
-    """Return what tells this training from every other, by the name an error calls it."""
+    """Return what distinguishes this training from others, by the names that an error uses."""
     return {
         "class map": _digest(sorted(job.class_landmarks.items())),
         "photos": _digest([_content(photos) for photos, _ in _stages(job)]),
@@ -62,7 +63,7 @@ def _identity(job: TrainingJobSpec) -> dict[str, Any]:
 
 
 def _content(photos: LabelledPhotos) -> list[Any]:
-    """Return which photos these are, and their classes."""
+    """Return the ids of photos, and their classes."""
     return [[photo.image_id for photo in photos.locations], photos.class_ids.tolist()]
 
 

@@ -1,4 +1,4 @@
-"""The parts of a network that a training moves, their learning rates, and what keeps its statistics."""
+"""The trainable parameters of a network, their learning rates, and which batch norms keep their statistics."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from landmark_dag.training.network import EmbeddingNetwork
 
 
 class TrainableParameters:
-    """What of `network` the loss moves; the rest is frozen while this is in use (a context manager)."""
+    """The parameters of `network` that a training changes; a context manager that freezes all others."""
 
     def __init__(self, network: EmbeddingNetwork, settings: TrainingSettings) -> None:
         self.network = network
@@ -24,24 +24,24 @@ class TrainableParameters:
         else:
             self.module = network
             self._head, self._backbone = head, _backbone_parameters(network.backbone, settings)
-        self._moved = {id(parameter) for parameter in [*self._head, *self._backbone]}
+        self._trainable = {id(parameter) for parameter in [*self._head, *self._backbone]}
         self._before: dict[nn.Parameter, bool] = {}
 
     def __enter__(self) -> "TrainableParameters":
-        """Freeze the rest: it gets no gradient."""
+        """Freeze all other parameters: they get no gradient."""
         self._before = {parameter: parameter.requires_grad for parameter in self.network.parameters()}
         for parameter in self._before:
-            parameter.requires_grad_(id(parameter) in self._moved)
+            parameter.requires_grad_(id(parameter) in self._trainable)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the network as it was found, in evaluation mode."""
+        """Undo the freezing, and put the network in evaluation mode."""
         for parameter, required in self._before.items():
             parameter.requires_grad_(required)
         self.network.eval()
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the moved parameters for an optimizer, those after the backbone first, each with its rate."""
+        """Return the parameter groups of an optimizer, those after the backbone first, with their learning rates."""
         rate = self._settings.learning_rate
         groups = [
             {"params": self._head, "lr": rate},
@@ -50,14 +50,14 @@ class TrainableParameters:
         return [group for group in groups if group["params"]]
 
     def train(self, *, frozen_batch_norm: bool) -> None:
-        """Put moved parts in training mode; frozen ones, and batch norm where it is frozen, in evaluation mode."""
+        """Put trainable layers in training mode; frozen layers, and frozen batch norms, in evaluation mode."""
         self.network.eval()
         self.module.train()
         backbone = self.network.backbone
         if self._settings.trainable == "last_stage":
             backbone.eval()
             for module in backbone.modules():
-                if any(id(parameter) in self._moved for parameter in module.parameters(recurse=False)):
+                if any(id(parameter) in self._trainable for parameter in module.parameters(recurse=False)):
                     module.train()
         if frozen_batch_norm:
             _freeze_batch_norm(self.module)
@@ -66,23 +66,23 @@ class TrainableParameters:
 
 
 def _freeze_batch_norm(module: nn.Module) -> None:
-    """Let every batch norm in `module` use, and keep, its running statistics."""
+    """Let every batch norm in `module` use its running statistics, and leave them unchanged."""
     for part in module.modules():
         if isinstance(part, _BatchNorm):
             part.eval()
 
 
 def _backbone_parameters(backbone: Any, settings: TrainingSettings) -> list[nn.Parameter]:
-    """Return the backbone's moved parameters: all, or the last stage's and those after it.
+    """Return the backbone's trainable parameters: all, or those of the last stage and after it.
 
-    Stages are timm's coarse groups (a transformer's are its blocks); a group without any weight matrix, such as
-    a norm after the last stage, counts with the stage before it.
+    Stages are timm's coarse groups (the blocks of a transformer). A group without any weight matrix, such as a norm
+    after the last stage, belongs to the stage before it.
     """
     parameters = dict(backbone.named_parameters())
     if settings.trainable == "all":
         return list(parameters.values())
     if not hasattr(backbone, "group_matcher"):
-        raise InputError("timm tells no stages of this backbone; set trainable to all or projection.")
+        raise InputError("timm does not know the stages of this backbone; set trainable to all or projection.")
     groups = group_parameters(backbone, backbone.group_matcher(coarse=True))
     last = max(group for group, names in groups.items() if any(parameters[name].ndim > 1 for name in names))
     return [parameters[name] for group in sorted(groups) if group >= last for name in groups[group]]

@@ -1,4 +1,4 @@
-"""Trials of other settings: their names, which of them to try, and the landmarks held out to score them."""
+"""Tuning: names of trials, which trials to try, and the landmarks that are held out to score them."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from landmark_dag.cleaning.cleaned_dataset import cleaned_dataset
 from landmark_dag.errors import InputError
 from landmark_dag.settings.definition import Settings, definitions
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
 
 Choices = Mapping[str, Sequence[Any]]
-"""Names of network and training settings, and the values to try of each."""
+"""Names of network and training settings, and the values of each to try."""
 
 _UNNAMEABLE = " ,=/"
-"""What no value in a trial's name may hold: a name is a file's, and Dagster parts lists of partitions at commas."""
+"""What no value in a trial's name may hold: the name names a file, and Dagster splits partitions at commas."""
 
 
 def grid(choices: Choices) -> list[str]:
     """Return the trial of every combination of `choices`, the last name's values changing fastest.
 
-    A trial is the text `name=value name=value`, names ascending. Raises InputError for a name without a list of
-    values, or a value that cannot stand in such a text.
+    A trial is the text `name=value name=value`, sorted by name. Raises InputError for a name without a list of values,
+    and for a value that such a text cannot hold.
     """
     _check(choices)
     names = sorted(choices)
@@ -32,7 +33,7 @@ def grid(choices: Choices) -> list[str]:
 
 
 def random_trials(choices: Choices, draws: int, seed: int) -> list[str]:
-    """Return `draws` different trials of the grid, or all if it has no more, in the order drawn.
+    """Return `draws` different trials of the grid, in the order drawn; all of them if the grid has no more.
 
     Source: Bergstra and Bengio, Random Search for Hyper-Parameter Optimization, JMLR 2012. Raises what `grid` does.
     """
@@ -49,9 +50,9 @@ def random_trials(choices: Choices, draws: int, seed: int) -> list[str]:
 def settings_of(
     trial: str, network: NetworkSettings, training: TrainingSettings
 ) -> tuple[NetworkSettings, TrainingSettings]:
-    """Return the settings with those that `trial` names in place of the given ones.
+    """Return the given settings, changed to the values that `trial` names.
 
-    Raises InputError naming a setting that neither has, or a value that does not suit the setting.
+    Raises InputError for a name that is no setting, and for a value that the setting does not allow.
     """
     changes: dict[type[Settings], dict[str, Any]] = {NetworkSettings: {}, TrainingSettings: {}}
     for part in trial.split(" "):
@@ -67,8 +68,8 @@ def settings_of(
 def hold_out(cleaned: pl.DataFrame, tuning: TuningSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split `cleaned` (tables.CLEANED_DATASET) into landmarks to train on, renumbered from 0, and held-out ones.
 
-    A landmark's photos stay together; both parts are sorted by image id. Raises InputError when fewer than two
-    landmarks would be left on either side.
+    Each landmark is wholly in one part; both parts are sorted by image id. Raises InputError when a part would have
+    fewer than two landmarks.
     """
     landmarks = cleaned["landmark_id"].unique().sort().to_numpy()
     count = max(2, round(tuning.held_out * len(landmarks)))
@@ -79,13 +80,11 @@ def hold_out(cleaned: pl.DataFrame, tuning: TuningSettings) -> tuple[pl.DataFram
         )
     chosen = np.random.default_rng(tuning.seed).choice(landmarks, count, replace=False)
     is_held_out = pl.col("landmark_id").is_in(chosen.tolist())
-    numbered = pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1
-    kept = cleaned.filter(~is_held_out).with_columns(class_id=numbered)
-    return kept.sort("image_id"), cleaned.filter(is_held_out).sort("image_id")
+    return cleaned_dataset(cleaned.filter(~is_held_out)), cleaned.filter(is_held_out).sort("image_id")
 
 
 def distractors(kept: pl.DataFrame, tuning: TuningSettings) -> pl.DataFrame:
-    """Return photos of the landmarks trained on, at most as many as the settings say, by image id."""
+    """Return `tuning.distractors` photos of `kept`, or all if it has fewer, drawn by the seed, sorted by image id."""
     count = min(tuning.distractors, kept.height)
     rows = np.random.default_rng([tuning.seed, 1]).choice(kept.height, count, replace=False)
     return kept.sort("image_id")[np.sort(rows)]
@@ -105,12 +104,12 @@ def _trial(names: Sequence[str], texts: Sequence[str]) -> str:
 
 
 def _texts(name: str, values: Sequence[Any]) -> list[str]:
-    """Return the values as they stand in a trial's name, without repeats."""
+    """Return the values as a trial's name holds them, without repeats."""
     texts = [str(value).lower() if isinstance(value, bool) else str(value) for value in values]
     for text in texts:
         if any(character in text for character in _UNNAMEABLE):
             raise InputError(
-                f"The value {text!r} of {name!r} holds a space or one of `,=/`, which no trial's name can; set it in "
-                "the configuration of the trials in place of a choice."
+                f"The value {text!r} of {name!r} holds a space or one of `,=/`, which the name of a trial cannot hold; "
+                "set it in the configuration of the trials, not as a choice."
             )
     return list(dict.fromkeys(texts))

@@ -1,9 +1,10 @@
-"""A first projection that keeps what the backbone knows: within-landmark whitening of its features."""
+"""Within-landmark whitening of the backbone's features: a first projection that keeps what the backbone knows."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
+from landmark_dag.matching.descriptor_whitening import with_fixed_signs
 
 
 def whitening(
@@ -11,13 +12,13 @@ def whitening(
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return weight (dimensions, d) and bias (dimensions,) of a linear map that whitens features (n, d).
 
-    The directions in which photos of one landmark differ are shrunk, by the inverse square root of their
-    covariance; of the result, the `dimensions` directions of largest variance are kept. The covariance is
-    mixed with the identity (of its mean variance) in the share `shrinkage`, 0 to 1, so that few photos
-    suffice. Mapped features have mean 0; directions are signed so that their largest weight is positive.
-    Source: Mikolajczyk and Matas, Improving descriptors for fast tree matching by optimal linear
-    projection, ICCV 2007; Radenovic et al., Fine-tuning CNN image retrieval, 2018, section 3.3; the
-    shrinkage is that of Ledoit and Wolf, 2004.
+    The map shrinks the directions in which photos of one landmark differ, by the inverse square root of their
+    covariance, and keeps the `dimensions` directions of largest variance of the result. The covariance is a mixture:
+    `shrinkage` (0 to 1) of it is the identity times the mean variance, so that few photos suffice. Mapped features
+    have mean 0; directions have the sign of `with_fixed_signs`. Source: Mikolajczyk and Matas, Improving descriptors
+    for fast tree matching by optimal linear projection, ICCV 2007; Radenovic et al., Fine-tuning CNN image retrieval,
+    2018, section 3.3; for the shrinkage Ledoit and Wolf, A well-conditioned estimator for large-dimensional covariance
+    matrices, 2004.
 
     Raises InputError when features have fewer than `dimensions` columns, or no landmark has two photos.
     """
@@ -44,7 +45,5 @@ def whitening(
     mean = exact.mean(axis=0)
     spread = (exact - mean) @ whiten
     _, axes = np.linalg.eigh(spread.T @ spread)
-    weight = (whiten @ axes[:, ::-1][:, :dimensions]).T
-    largest = np.take_along_axis(weight, np.abs(weight).argmax(axis=1)[:, None], axis=1)
-    weight *= np.where(largest < 0, -1, 1)
+    weight = with_fixed_signs((whiten @ axes[:, ::-1][:, :dimensions]).T)
     return weight.astype(np.float32), (-weight @ mean).astype(np.float32)

@@ -7,7 +7,7 @@ import pytest
 
 from assets.cleaning import descriptor_whitening, train_local_features
 from assets.photos import train_photos
-from landmark_dag.matching.local_features import read_local_features
+from landmark_dag.matching.feature_files import read_local_features
 from tests.matching.scenes import facade
 from tests.support.photos import write_pixels
 from tests.support.worlds import World
@@ -45,7 +45,7 @@ def test_deep_local_features_use_the_whitening_that_was_fitted_on_train_photos(
     assert extracted["dagster/row_count"] == 4
     features = read_local_features(world.store.path("train/local_features", "0000"))
     assert features.image_ids == ["0", "1", "2", "3"]
-    assert all(features.descriptors(position).shape == (30, 16) for position in range(4))
+    assert all(features.photo(position).descriptors.shape == (30, 16) for position in range(4))
     assert materialized(world, train_local_features, DEEP)["unchanged"]
     other = {**DEEP, "features": {**DEEP["features"], "max_keypoints": 20}}
     assert not materialized(world, descriptor_whitening, other)["unchanged"]
@@ -57,6 +57,6 @@ def test_rootsift_needs_no_whitening_and_deep_features_fail_without_one(
     assert materialized(world, descriptor_whitening)["dagster/row_count"] == 0
     materialized(world, train_local_features)
     stored = world.store.path("train/local_features", "0000").read_bytes()
-    with pytest.raises(Exception, match="descriptor_whitening was made for RootSIFT; materialize it with kind deep"):
+    with pytest.raises(Exception, match=r"descriptor_whitening is empty.*materialize it again with the kind"):
         materialized(world, train_local_features, DEEP)
     assert world.store.path("train/local_features", "0000").read_bytes() == stored

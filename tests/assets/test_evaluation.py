@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from assets import evaluation
-from landmark_dag.matching.local_features import extract_shard, write_local_features
+from landmark_dag.matching.feature_files import write_local_features
+from landmark_dag.matching.features import gather
+from landmark_dag.matching.rootsift import photos_rootsift
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.settings.matching import LocalFeatureSettings
 from landmark_dag.storage.schemas import MANIFEST, TRAIN_NEIGHBOURS, VOTES
@@ -20,8 +22,8 @@ def world(world: World) -> World:
     pictures = {"q": moved, "t1": facade(2), "t2": facade(1)}
     query, *train = (located(write_pixels(world.root / f"{name}.png", pixels)) for name, pixels in pictures.items())
     world.write("query/photos", MANIFEST, build_manifest([query])[0], "0000")
-    features = extract_shard(train, LocalFeatureSettings())
-    write_local_features(world.store.path("train/local_features", "0000"), features, "1")
+    features = gather(["t1", "t2"], photos_rootsift(train, LocalFeatureSettings()))
+    write_local_features(world.store.path("train/local_features", "0000"), [features], "1")
     rows = [("q", 1, "t1", 7, 0.5), ("q", 2, "t2", 8, 0.25)]
     world.write("query/train_neighbours", TRAIN_NEIGHBOURS, rows, "0000")
     for split in ("train", "index", "query"):

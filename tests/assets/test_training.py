@@ -1,4 +1,4 @@
-"""The trained model as an asset: a process that reports to the run, and goes on where a killed one ended."""
+"""The trained model as an asset: its process reports to the run, and continues where a killed one ended."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from assets.training import trained_model
 from landmark_dag.errors import InputError
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.storage.schemas import CLEANED_DATASET, LABELS, MANIFEST
-from landmark_dag.training.artifact import load_model, read_history
+from landmark_dag.training.artifact import load_model
 from tests.support.worlds import World
 from tests.training.photo_sets import write_labelled_photos
 
@@ -69,8 +69,8 @@ def test_the_worker_trains_and_reports_every_epoch_to_the_run(world: Training) -
     metadata = result.asset_materializations_for_node("trained_model")[0].metadata
     folder = world.store.model_folder()
     assert metadata["model"].value == load_model(folder).fingerprint
-    assert dict(load_model(folder).class_landmarks) == {0: 10, 1: 11, 2: 12}
-    history = read_history(folder)
+    config, history = (json.loads((folder / name).read_text()) for name in ("config.json", "history.json"))
+    assert config["class_landmarks"] == {"0": 10, "1": 11, "2": 12}
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert metadata["loss"].value == history[-1]["loss"]
     assert "loss curve" in metadata
@@ -106,7 +106,7 @@ def test_training_continues_from_its_checkpoint_after_the_worker_was_killed(worl
 
     killer = threading.Thread(target=kill)
     killer.start()
-    with pytest.raises(InputError, match=r"ended without a word .*Materialize again to go on"):
+    with pytest.raises(InputError, match=r"ended without an error message .*Materialize again to continue"):
         world.train(epochs=40)
     killer.join()
     assert set(world.models()) - {".tmp"} == {".checkpoint", ".job"}
@@ -115,5 +115,5 @@ def test_training_continues_from_its_checkpoint_after_the_worker_was_killed(worl
     epochs = [line for line in logs if line.startswith("epoch ")]
     assert 0 < len(epochs) < 40
     record = json.loads(world.store.path("trained_model").read_text())
-    assert len(read_history(world.root / "store" / record["folder"])) == 40
+    assert len(json.loads((world.root / "store" / record["folder"] / "history.json").read_text())) == 40
     assert world.models() == [""]

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_dag.cleaning import candidates
 from landmark_dag.cleaning.candidates import candidate_pairs
 from landmark_dag.errors import InputError
 from landmark_dag.settings.cleaning import CandidateSettings
@@ -47,13 +46,12 @@ def test_the_papers_rule_looks_among_the_nearest_of_all_landmarks(
 
 
 @pytest.mark.parametrize("rule", [CandidateSettings(2), CandidateSettings(2, among_nearest=6)])
-def test_blocks_do_not_change_the_pairs(monkeypatch: pytest.MonkeyPatch, rule: CandidateSettings) -> None:
+def test_blocks_do_not_change_the_pairs(rule: CandidateSettings) -> None:
     generator = np.random.default_rng(3)
     ids, landmarks = [f"{number:03}" for number in range(40)], generator.integers(0, 2, 40)
     vectors = generator.normal(size=(40, 8)).astype(np.float32)
     whole, _ = candidate_pairs(ids, landmarks, vectors, rule)
-    monkeypatch.setattr(candidates, "_BLOCK", 7)
-    assert np.array_equal(candidate_pairs(ids, landmarks, vectors, rule)[0], whole)
+    assert np.array_equal(candidate_pairs(ids, landmarks, vectors, rule, block=7)[0], whole)
 
 
 def test_a_landmark_of_5000_photos_takes_a_block_of_memory_and_not_a_square() -> None:
@@ -84,7 +82,7 @@ def test_half_precision_embeddings_give_float32_similarities() -> None:
     assert similarity.dtype == np.float32 and similarity.tolist() == [1.0]
 
 
-def test_a_photo_that_stands_twice_is_named() -> None:
+def test_a_photo_that_is_listed_twice_is_named() -> None:
     with pytest.raises(InputError, match="Photo twin "):
         candidate_pairs(["a", "twin", "twin"], np.zeros(3, np.int64), np.ones((3, 2)), CandidateSettings())
 

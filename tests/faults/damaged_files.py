@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching.local_features import PhotoFeatures, gather, read_local_features, write_local_features
+from landmark_dag.matching.feature_files import read_local_features, write_local_features
+from landmark_dag.matching.features import PhotoFeatures, gather
 from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings
 
 COUNT = 20
@@ -42,8 +43,9 @@ def _read_embeddings(path: Path) -> None:
 def _read_local_features(path: Path) -> None:
     features = read_local_features(path)
     for position in range(len(features.image_ids)):
-        for rows in (features.keypoints, features.orientations, features.descriptors):
-            rows(position).copy()
+        photo = features.photo(position)
+        for rows in (photo.keypoints, photo.orientations, photo.descriptors):
+            rows.copy()
 
 
 KINDS: dict[str, tuple[str, Callable[[Path], None], Callable[[Path], object]]] = {

@@ -13,7 +13,7 @@ import torch
 
 from assets.steps import materialize_stored
 from landmark_dag.errors import InputError
-from landmark_dag.matching.local_features import read_local_features, write_local_features
+from landmark_dag.matching.feature_files import read_local_features, write_local_features
 from landmark_dag.photos.folder import FolderSource
 from landmark_dag.settings.training import NetworkSettings
 from landmark_dag.storage.embeddings import Embeddings, read_embeddings, write_embeddings

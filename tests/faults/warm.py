@@ -113,7 +113,7 @@ def _import_everything(home: str, changes: dict[str, int]) -> None:
     import landmark_dag.retrieval.neighbour_search
     import landmark_dag.retrieval.reranking.methods
     import landmark_dag.training.job_spec
-    import landmark_dag.training.labelled_photos  # noqa: F401
+    import landmark_dag.training.photo_tables  # noqa: F401
 
 
 def _serve(home: str, changes: dict[str, int]) -> None:

@@ -1,10 +1,14 @@
-"""Photos and local features whose matches are known, for the tests of cleaning."""
+"""Photos and local features whose matches are known."""
+
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from landmark_dag.matching.local_features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
+from landmark_dag.matching.features import LocalFeatures, PhotoFeatures, gather, quantised_descriptors
+from landmark_dag.photos.source import PhotoLocation
 
 
 def facade(seed: int, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
@@ -19,6 +23,18 @@ def facade(seed: int, height: int = 240, width: int = 320) -> NDArray[np.uint8]:
     return np.asarray(cv2.GaussianBlur(picture, (3, 3), 0.8))
 
 
+def location(path: Path) -> PhotoLocation:
+    """Return where the bytes of a photo file are; the id is the file's stem."""
+    return PhotoLocation(path.stem, str(path), 0, path.stat().st_size)
+
+
+def write_facades(folder: Path, count: int) -> list[PhotoLocation]:
+    """Write the first `count` facades as photo0.png, photo1.png, ..."""
+    for seed in range(count):
+        Image.fromarray(facade(seed)).save(folder / f"photo{seed}.png")
+    return [location(folder / f"photo{seed}.png") for seed in range(count)]
+
+
 def warped(picture: NDArray[np.uint8], affine: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the picture seen through an affine map (2, 3) of its pixels."""
     height, width = picture.shape[:2]
@@ -26,7 +42,7 @@ def warped(picture: NDArray[np.uint8], affine: NDArray[np.float32]) -> NDArray[n
 
 
 def photo(keypoints: NDArray, descriptors: NDArray, orientations: NDArray | None = None) -> PhotoFeatures:
-    """Return a photo's features; without `orientations`, these are unknown."""
+    """Return a photo's features; without `orientations` these are unknown."""
     keypoints = np.asarray(keypoints, np.float32).reshape(-1, 2)
     unknown = np.zeros_like(keypoints)
     return PhotoFeatures(

@@ -1,5 +1,6 @@
-"""Deep local features: where they lie, that they match, and that nothing but the photo decides them."""
+"""Deep local features: where they are, that they match, and that only the photo decides them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching.deep_features import extract_deep_shard, fit_whitening
-from landmark_dag.matching.local_features import JoinedFeatures, LocalFeatures
+from landmark_dag.matching.deep_features import fit_whitening, photos_deep_features
+from landmark_dag.matching.features import PhotoFeatures, gather
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
@@ -40,9 +41,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[PhotoLocation]:
 
 def extracted(
     photos: list[PhotoLocation], network: EmbeddingNetwork, settings: LocalFeatureSettings = SETTINGS
-) -> LocalFeatures:
-    (features,) = extract_deep_shard(photos, network, fit_whitening(photos, network, settings), settings)
-    return features
+) -> list[PhotoFeatures]:
+    return photos_deep_features(photos, network, fit_whitening(photos, network, settings), settings)
 
 
 def test_keypoints_lie_in_the_shrunk_photo_and_descriptors_are_8_bit(
@@ -51,33 +51,32 @@ def test_keypoints_lie_in_the_shrunk_photo_and_descriptors_are_8_bit(
     features = extracted(photos, network)
     extents = [(160, 120), (120, 160), (160, 120), (160, 120), (160, 160)]
     for position, extent in enumerate(extents):
-        keypoints = features.keypoints(position)
+        keypoints = features[position].keypoints
         assert 20 < len(keypoints) <= 60
         assert (keypoints > 0).all() and (keypoints < extent).all()
         assert (keypoints.max(axis=0) > np.array(extent) / 2).all()
-        assert not features.orientations(position).any()
-    assert features.rows.descriptors.dtype == np.int8 and features.rows.descriptors.shape[1] == 24
+        assert not features[position].orientations.any()
+        assert features[position].descriptors.dtype == np.int8 and features[position].descriptors.shape[1] == 24
 
 
 def test_the_strongest_keypoints_are_the_first_of_more(photos: list[PhotoLocation], network: EmbeddingNetwork) -> None:
     whitening = fit_whitening(photos, network, SETTINGS)
-    (more,) = extract_deep_shard(photos, network, whitening, SETTINGS)
-    few = LocalFeatureSettings(**{**vars(SETTINGS), "max_keypoints": 10})
-    (some,) = extract_deep_shard(photos, network, whitening, few)
-    assert np.array_equal(some.keypoints(0), more.keypoints(0)[:10])
+    more = photos_deep_features(photos, network, whitening, SETTINGS)
+    some = photos_deep_features(photos, network, whitening, replace(SETTINGS, max_keypoints=10))
+    assert np.array_equal(some[0].keypoints, more[0].keypoints[:10])
 
 
-def test_neither_batch_nor_order_nor_company_changes_a_photos_features(
+def test_neither_batch_nor_order_nor_other_photos_change_a_photos_features(
     photos: list[PhotoLocation], network: EmbeddingNetwork
 ) -> None:
     whitening = fit_whitening(photos, network, SETTINGS)
     alike = fit_whitening(photos[::-1], network, SETTINGS)
     assert np.array_equal(whitening.weight, alike.weight) and np.array_equal(whitening.mean, alike.mean)
-    (together,) = extract_deep_shard(photos, network, whitening, SETTINGS)
+    together = photos_deep_features(photos, network, whitening, SETTINGS)
     for position in range(len(photos)):
-        (alone,) = extract_deep_shard(photos[position : position + 1], network, whitening, SETTINGS)
-        assert np.array_equal(alone.keypoints(0), together.keypoints(position))
-        assert np.array_equal(alone.descriptors(0), together.descriptors(position))
+        (alone,) = photos_deep_features(photos[position : position + 1], network, whitening, SETTINGS)
+        assert np.array_equal(alone.keypoints, together[position].keypoints)
+        assert np.array_equal(alone.descriptors, together[position].descriptors)
 
 
 def test_a_photo_matches_its_shifted_copy_and_not_another(tmp_path: Path) -> None:
@@ -85,8 +84,8 @@ def test_a_photo_matches_its_shifted_copy_and_not_another(tmp_path: Path) -> Non
     pictures = {"whole": picture, "shifted": np.roll(picture, (-32, -64), axis=(0, 1)), "other": facade(8, 256, 256)}
     located = [photo(tmp_path, name, pixels) for name, pixels in pictures.items()]
     network = build_network(NetworkSettings(backbone="test_resnet", embedding_dim=0), seed=0)
-    settings = LocalFeatureSettings(**{**vars(SETTINGS), "long_side": 256, "scales": (1.0,), "max_keypoints": 300})
-    features = JoinedFeatures([extracted(located, network, settings)])
+    settings = replace(SETTINGS, long_side=256, scales=(1.0,), max_keypoints=300)
+    features = gather(list(pictures), extracted(located, network, settings))
     pairs = np.array([[0, 1], [0, 2]], np.int32)
     inliers, affine = verify_pairs(features, pairs, VerificationSettings())
     assert inliers[0] > 60 > 3 * inliers[1]
@@ -95,7 +94,7 @@ def test_a_photo_matches_its_shifted_copy_and_not_another(tmp_path: Path) -> Non
 
 def test_a_transformers_last_block_is_read(photos: list[PhotoLocation]) -> None:
     network = build_network(NetworkSettings(backbone="test_vit", embedding_dim=0), seed=0)
-    assert extracted(photos[:2], network).rows.descriptors.shape[1] == 24
+    assert extracted(photos[:2], network)[0].descriptors.shape[1] == 24
 
 
 def test_a_backbone_without_a_fine_map_is_refused(photos: list[PhotoLocation], network: EmbeddingNetwork) -> None:

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_dag.matching import mutual_matches as matching
 from landmark_dag.matching.mutual_matches import (
     SimilarityBuffer,
     first_at_its_place,
@@ -33,7 +32,7 @@ def array(rows: list, width: int, dtype: type) -> np.ndarray:
 
 @settings(deadline=None)
 @given(descriptor_sets.filter(len), descriptor_sets.filter(len))
-def test_matches_are_mutual_and_stand_best_first(first: list, second: list) -> None:
+def test_matches_are_mutual_and_sorted_best_first(first: list, second: list) -> None:
     similarity = array(first, 3, np.int32) @ array(second, 3, np.int32).T
     rows, columns = mutual_matches(similarity)
     assert list(zip(rows.tolist(), columns.tolist(), strict=True)) == oracles.mutual_matches(similarity.tolist())
@@ -74,15 +73,12 @@ def test_a_place_counts_once_in_either_photo(matches: list) -> None:
 
 @pytest.mark.parametrize("integers", [True, False])
 @pytest.mark.parametrize("value", [-127, 127])
-def test_products_are_exact_even_of_the_largest_descriptors(
-    monkeypatch: pytest.MonkeyPatch, integers: bool, value: int
-) -> None:
-    monkeypatch.setattr(matching, "has_integer_product", lambda: integers)
+def test_products_are_exact_even_of_the_largest_descriptors(integers: bool, value: int) -> None:
     generator = np.random.default_rng(5)
     first = generator.integers(-127, 128, (50, 128)).astype(np.int8)
     second = generator.integers(-127, 128, (70, 128)).astype(np.int8)
     first[:2], second[:2] = value, 127
-    buffer = SimilarityBuffer()
+    buffer = SimilarityBuffer(integers)
     for rows in (50, 3):
         product = buffer.product(first[:rows], second)
         assert np.array_equal(product, first[:rows].astype(np.int64) @ second.astype(np.int64).T)
@@ -90,7 +86,7 @@ def test_products_are_exact_even_of_the_largest_descriptors(
 
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
 def test_integers_are_kept_small_where_their_products_would_overflow(instructions: str) -> None:
-    """oneDNN, which multiplies them, is told to use the instructions of older processors."""
+    """oneDNN, which multiplies them, uses the instructions of older processors."""
     code = "from landmark_dag.matching.mutual_matches import integer_steps; print(integer_steps())"
     ended = subprocess.run(
         [sys.executable, "-c", code],

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching import verification
-from landmark_dag.matching.local_features import JoinedFeatures, LocalFeatures, PhotoFeatures, rootsift
+from landmark_dag.matching.features import JoinedFeatures, LocalFeatures, PhotoFeatures
+from landmark_dag.matching.rootsift import rootsift
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings
 from tests.matching.scenes import facade, lookup, photo, planted, warped
@@ -24,9 +24,7 @@ GRID = np.array([[x, y] for x in range(0, 200, 20) for y in range(0, 200, 20)])
 
 def batched(features: LocalFeatures, pairs: np.ndarray, rule: VerificationSettings) -> tuple:
     """Verify by the code for accelerators, on the processor."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "_verify_on_processor", verification._verify_on_cuda)
-        return verify_pairs(features, pairs, rule)
+    return verify_pairs(features, pairs, rule, in_batches=True)
 
 
 @pytest.fixture(params=[verify_pairs, batched], ids=["compiled", "batched"])
@@ -92,22 +90,14 @@ def test_the_map_of_a_turned_pair_is_the_inverse(street: LocalFeatures, verify: 
 
 def test_direction_is_by_image_id_not_by_position(street: LocalFeatures) -> None:
     renamed = LocalFeatures(street.image_ids[::-1], street.offsets, street.rows)
-    reversed_photos = lookup(
-        *(PhotoFeatures(street.keypoints(i), street.orientations(i), street.descriptors(i)) for i in range(5, -1, -1))
-    )
+    reversed_photos = lookup(*(street.photo(i) for i in range(5, -1, -1)))
     by_position, _ = verify_pairs(renamed, np.array([[0, 2]]), SETTINGS)
     by_name, _ = verify_pairs(reversed_photos, np.array([[5, 3]]), SETTINGS)
     assert by_position[0] == by_name[0] > 0
 
 
 def test_shards_change_nothing(street: LocalFeatures) -> None:
-    parts = [
-        lookup(
-            PhotoFeatures(street.keypoints(i), street.orientations(i), street.descriptors(i)),
-            names=[street.image_ids[i]],
-        )
-        for i in range(6)
-    ]
+    parts = [lookup(street.photo(i), names=[street.image_ids[i]]) for i in range(6)]
     expected = verify_pairs(street, all_pairs(6), SETTINGS)
     joined = verify_pairs(JoinedFeatures(parts), all_pairs(6), SETTINGS)
     assert np.array_equal(expected[0], joined[0]) and np.array_equal(expected[1], joined[1])
@@ -134,15 +124,15 @@ def test_planted_matches_are_counted_and_their_map_found(
     inliers, affine = verify(features, np.array([[0, 1]]), SETTINGS)
     assert true - 3 <= inliers[0] <= true + 6
     astray = affine[0] - MAP
-    distance = np.linalg.norm(features.keypoints(0)[:true] @ astray[:, :2].T + astray[:, 2], axis=1)
+    distance = np.linalg.norm(features.photo(0).keypoints[:true] @ astray[:, :2].T + astray[:, 2], axis=1)
     assert (distance < 8.1).mean() > 0.6
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_a_photo_with_few_keypoints_has_zero_inliers(street: LocalFeatures, verify: Callable, rows: int) -> None:
-    few = photo(street.keypoints(0)[:rows], street.descriptors(0)[:rows], np.ones((rows, 2)))
-    whole = PhotoFeatures(street.keypoints(0), street.orientations(0), street.descriptors(0))
-    features = lookup(few, whole, few)
+    whole = street.photo(0)
+    few = photo(whole.keypoints[:rows], whole.descriptors[:rows], np.ones((rows, 2)))
+    features = lookup(few, street.photo(0), few)
     inliers, affine = verify(features, np.array([[0, 1], [1, 0], [0, 2]]), SETTINGS)
     assert inliers.tolist() == [0, 0, 0] and not affine.any()
 
@@ -165,12 +155,13 @@ def test_keypoints_on_a_line_have_zero_inliers(verify: Callable) -> None:
 
 
 def test_keypoints_that_stand_twice_count_once(street: LocalFeatures, verify: Callable) -> None:
+    once = street.photo(0)
     twice = PhotoFeatures(
-        np.repeat(street.keypoints(0), 2, axis=0),
-        np.repeat(street.orientations(0), 2, axis=0),
-        np.repeat(street.descriptors(0), 2, axis=0),
+        np.repeat(once.keypoints, 2, axis=0),
+        np.repeat(once.orientations, 2, axis=0),
+        np.repeat(once.descriptors, 2, axis=0),
     )
-    places = len(np.unique(street.keypoints(0), axis=0))
+    places = len(np.unique(once.keypoints, axis=0))
     assert 0 < verify(lookup(twice, twice), np.array([[0, 1]]), SETTINGS)[0][0] <= places
 
 
@@ -222,14 +213,8 @@ class _Mixed:
         self.image_ids = [f"p{number:03}" for number in range(len(photos))]
         self.photos = photos
 
-    def keypoints(self, position: int) -> np.ndarray:
-        return self.photos[position].keypoints
-
-    def orientations(self, position: int) -> np.ndarray:
-        return self.photos[position].orientations
-
-    def descriptors(self, position: int) -> np.ndarray:
-        return self.photos[position].descriptors
+    def photo(self, position: int) -> PhotoFeatures:
+        return self.photos[position]
 
 
 def test_verification_needs_neither_opencv_nor_polars_nor_faiss() -> None:

@@ -15,8 +15,8 @@ import pytest
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import DistributedSettings, NetworkSettings, TrainingSettings
 from landmark_dag.training.artifact import load_model
-from landmark_dag.training.fit import LabelledPhotos
 from landmark_dag.training.job_spec import TrainingJobSpec, read_error, read_job_spec, write_job_spec
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.launcher import PARENT_VARIABLE, WORKER, launch_command
 from tests.support.processes import free_port
 from tests.training.photo_sets import write_labelled_photos

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching.local_features import gather, rootsift
+from landmark_dag.matching.features import gather
+from landmark_dag.matching.rootsift import rootsift
 from landmark_dag.matching.verification import verify_pairs
 from landmark_dag.reports.match_picture import match_photos, match_picture
 from landmark_dag.settings.matching import LocalFeatureSettings, VerificationSettings

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own that kill themselves, as a lost machine would end them."""
+"""Trainings in separate processes that kill themselves, as a lost machine would end them."""
 
 import multiprocessing
 import os
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from landmark_dag.training.job_spec import TrainingJobSpec
-from landmark_dag.training.loop import Loop
 from landmark_dag.training.train import train
 
 
@@ -29,16 +29,17 @@ def in_process(function: Callable[..., Any], *arguments: Any) -> int | None:
 
 
 def train_until_step(job: TrainingJobSpec, step: int) -> None:
-    """Train, and die when `step` steps are done but nothing came of the last one yet."""
+    """Train, and die as step number `step` is about to update the weights."""
     torch.set_num_threads(1)
-    finish = Loop._end_step
+    done = torch.load(job.checkpoint, weights_only=True)["step"] if job.checkpoint.exists() else 0
 
-    def end_step(loop: Loop, done: int, save: Callable[[int], None]) -> None:
+    def die_at_step(*_: object) -> None:
+        nonlocal done
+        done += 1
         if done == step:
             die()
-        finish(loop, done, save)
 
-    Loop._end_step = end_step  # type: ignore[method-assign]
+    register_optimizer_step_pre_hook(die_at_step)
     train(job, job.device)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from landmark_dag.photos.source import PhotoLocation
-from landmark_dag.training.fit import LabelledPhotos
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from tests.support.photos import landmark_picture, located, write_pixels
 
 

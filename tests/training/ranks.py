@@ -13,8 +13,9 @@ from landmark_dag.errors import InputError
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training import network as network_module
 from landmark_dag.training.distributed import Ranks, joined
-from landmark_dag.training.fit import LabelledPhotos, Progress, fit
+from landmark_dag.training.fit import Progress, fit
 from landmark_dag.training.history import Curve
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.network import build_network
 from tests.support.processes import free_port
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.distributed import SINGLE, Ranks, SynchronisedBatchNorm
-from landmark_dag.training.fit import LabelledPhotos
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from tests.training.photo_sets import write_labelled_photos
 from tests.training.ranks import Told, fit_and_tell, run_ranks, told_by
 
@@ -111,9 +111,9 @@ def test_a_loss_that_is_not_finite_ends_every_process_with_the_same_sentence(
 
 def test_slices_join_to_the_whole_batch() -> None:
     positions = torch.arange(7).numpy()
-    slices = [Ranks(rank, 3).mine(positions).tolist() for rank in range(3)]
+    slices = [Ranks(rank, 3).slice_of(positions).tolist() for rank in range(3)]
     assert slices == [[0, 1, 2], [3, 4], [5, 6]]
-    assert SINGLE.mine(positions).tolist() == positions.tolist()
+    assert SINGLE.slice_of(positions).tolist() == positions.tolist()
 
 
 def _batch_norm_of_slices(ranks: Ranks, device: str, folder: Path) -> None:
@@ -121,7 +121,7 @@ def _batch_norm_of_slices(ranks: Ranks, device: str, folder: Path) -> None:
     values = torch.randn((5, 3, 4, 2), generator=generator)
     norm = nn.BatchNorm2d(3)
     norm.weight.data.uniform_(0.5, 2, generator=generator)
-    mine = values[torch.from_numpy(ranks.mine(torch.arange(5).numpy()))].requires_grad_()
+    mine = values[torch.from_numpy(ranks.slice_of(torch.arange(5).numpy()))].requires_grad_()
     with SynchronisedBatchNorm():
         result = norm(mine)
     result.pow(3).sum().backward()

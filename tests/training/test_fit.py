@@ -12,8 +12,9 @@ from landmark_dag.photos.resizing import decoded, photo_sizes, resized, size_for
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training.checkpoint import Checkpoint
-from landmark_dag.training.fit import LabelledPhotos, Progress, fit
+from landmark_dag.training.fit import Progress, fit
 from landmark_dag.training.history import History
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.losses import Classifier
 from landmark_dag.training.network import EmbeddingNetwork, build_network
 from tests.training.photo_sets import write_labelled_photos

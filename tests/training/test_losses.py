@@ -2,6 +2,7 @@
 
 import copy
 import math
+import typing
 from dataclasses import replace
 
 import numpy as np
@@ -14,11 +15,19 @@ from torch.nn import functional
 
 from landmark_dag.errors import InputError
 from landmark_dag.settings.training import TrainingSettings
-from landmark_dag.training.losses import Classifier, adacos_scale, arcface_logits, cosface_logits, dynamic_margins
+from landmark_dag.training.losses import (
+    LOSSES,
+    Classifier,
+    adacos_scale,
+    arcface_logits,
+    build_classifier,
+    cosface_logits,
+    dynamic_margins,
+)
 
 DIMENSIONS, CLASSES = 8, 5
 ARCFACE = TrainingSettings(scale=16.0, margin=0.4)
-LOSSES = {
+SETTINGS = {
     "softmax": replace(ARCFACE, loss="softmax"),
     "cosface": replace(ARCFACE, loss="cosface"),
     "arcface": ARCFACE,
@@ -31,7 +40,7 @@ LOSSES = {
 def classifier_of(training: TrainingSettings, classes: int = CLASSES) -> Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return Classifier(DIMENSIONS, [4] * classes, training)
+        return build_classifier(DIMENSIONS, [4] * classes, training)
 
 
 def batch(count: int = 12, classes: int = CLASSES) -> tuple[torch.Tensor, torch.Tensor]:
@@ -60,7 +69,7 @@ def library_loss(training: TrainingSettings) -> torch.nn.Module:
 
 @pytest.mark.parametrize(
     "training",
-    [*(LOSSES[name] for name in ("cosface", "arcface", "sub-center arcface")), replace(ARCFACE, margin=0.0)],
+    [*(SETTINGS[name] for name in ("cosface", "arcface", "sub-center arcface")), replace(ARCFACE, margin=0.0)],
     ids=["cosface", "arcface", "sub-center arcface", "normalised softmax"],
 )
 def test_value_and_gradients_are_those_of_pytorch_metric_learning(training: TrainingSettings) -> None:
@@ -101,7 +110,7 @@ def test_arcface_has_a_finite_gradient_at_every_edge(cosine: float, dtype: torch
     assert cosines.grad is not None and torch.isfinite(cosines.grad).all()
 
 
-@pytest.mark.parametrize("training", LOSSES.values(), ids=LOSSES.keys())
+@pytest.mark.parametrize("training", SETTINGS.values(), ids=SETTINGS.keys())
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
 def test_every_loss_is_finite_for_bfloat16_features_along_and_against_their_class(
     training: TrainingSettings, sign: float
@@ -149,7 +158,7 @@ def test_rare_landmarks_get_the_larger_margin() -> None:
     training = TrainingSettings(margin=0.05, rare_margin=0.5, margin_decay=0.5)
     margins = dynamic_margins([1, 4, 100], training)
     assert margins.tolist() == pytest.approx([0.55, 0.30, 0.10])
-    classifier = Classifier(DIMENSIONS, [1, 4, 100], training)
+    classifier = build_classifier(DIMENSIONS, [1, 4, 100], training)
     features, class_ids = batch(classes=3)
     cosine = functional.normalize(features) @ functional.normalize(classifier.weight).T
     logits, true = classifier.logits(features, class_ids)
@@ -178,7 +187,7 @@ def test_adacos_scale_is_that_of_the_paper(seed: int, photos: int, classes: int,
 
 
 def test_adacos_starts_at_its_fixed_scale_and_moves_it_in_training_only() -> None:
-    classifier, (features, class_ids) = classifier_of(LOSSES["adacos"]), batch()
+    classifier, (features, class_ids) = classifier_of(SETTINGS["adacos"]), batch()
     first = classifier.scale.item()
     assert first == pytest.approx(math.sqrt(2) * math.log(CLASSES - 1))
     classifier.eval()(features, class_ids)
@@ -232,7 +241,7 @@ def test_in_evaluation_a_sampled_classifier_compares_with_every_landmark() -> No
 
 
 def test_a_start_sets_the_first_sub_center_of_each_landmark() -> None:
-    classifier = classifier_of(LOSSES["sub-center arcface"])
+    classifier = classifier_of(SETTINGS["sub-center arcface"])
     before = classifier.weight.detach().clone()
     centers = torch.arange(CLASSES * DIMENSIONS, dtype=torch.float32).reshape(CLASSES, DIMENSIONS)
     classifier.start_at(centers)
@@ -243,4 +252,26 @@ def test_a_start_sets_the_first_sub_center_of_each_landmark() -> None:
 
 def test_adacos_of_two_landmarks_is_refused() -> None:
     with pytest.raises(InputError, match="at least 3 landmarks"):
-        classifier_of(LOSSES["adacos"], classes=2)
+        classifier_of(SETTINGS["adacos"], classes=2)
+
+
+def test_every_loss_of_the_settings_is_in_the_table() -> None:
+    kind, *_ = typing.get_args(typing.get_type_hints(TrainingSettings, include_extras=True)["loss"])
+    assert set(LOSSES) == set(typing.get_args(kind))
+
+
+class ShiftedCosine(Classifier):
+    """A loss of a test: cosines less the margin, at every class."""
+
+    def class_logits(
+        self, features: torch.Tensor, weight: torch.Tensor, true: torch.Tensor, margins: torch.Tensor
+    ) -> torch.Tensor:
+        return self.cosine(features, weight) - margins[:, None]
+
+
+def test_a_new_loss_overrides_one_method() -> None:
+    features, class_ids = batch()
+    classifier = ShiftedCosine(DIMENSIONS, [4] * CLASSES, ARCFACE)
+    cosine = functional.normalize(features) @ functional.normalize(classifier.weight).T
+    loss, _ = classifier(features, class_ids)
+    assert torch.allclose(loss, functional.cross_entropy(cosine - ARCFACE.margin, class_ids), atol=1e-5)

@@ -14,9 +14,9 @@ from landmark_dag.settings.training import NetworkSettings, TrainingSettings
 from landmark_dag.training import checkpoint as checkpoint_module
 from landmark_dag.training.artifact import load_model
 from landmark_dag.training.checkpoint import Checkpoint
-from landmark_dag.training.fit import LabelledPhotos
 from landmark_dag.training.history import History
 from landmark_dag.training.job_spec import TrainingJobSpec
+from landmark_dag.training.labelled_photos import LabelledPhotos
 from landmark_dag.training.train import train
 from tests.training.killed import in_process, train_until_step, train_until_writing
 from tests.training.photo_sets import write_labelled_photos

@@ -1,4 +1,4 @@
-"""Which parts of a network move, at which rates, and whose statistics stay."""
+"""Which parameters of a network are trained, at which rates, and which statistics stay."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def network(backbone: str = "test_resnet") -> EmbeddingNetwork:
     return build_network(NetworkSettings(backbone=backbone, embedding_dim=4, gem_learned=True), seed=1)
 
 
-def moved(built: EmbeddingNetwork, trainable: str) -> set[str]:
+def trainable_names(built: EmbeddingNetwork, trainable: str) -> set[str]:
     with TrainableParameters(built, replace(SETTINGS, trainable=trainable)):
         return {name for name, parameter in built.named_parameters() if parameter.requires_grad}
 
@@ -35,7 +35,7 @@ def moved(built: EmbeddingNetwork, trainable: str) -> set[str]:
 )
 def test_the_last_stage_is_that_of_any_kind_of_backbone(backbone: str, stage: str) -> None:
     built = network(backbone)
-    names = moved(built, "last_stage")
+    names = trainable_names(built, "last_stage")
     of_backbone = {name for name, _ in built.named_parameters() if name.startswith("backbone.")}
     weights = {name for name in names & of_backbone if built.get_parameter(name).ndim > 1}
     assert any(name.startswith(stage) for name in weights)
@@ -46,8 +46,8 @@ def test_the_last_stage_is_that_of_any_kind_of_backbone(backbone: str, stage: st
 
 def test_all_moves_everything_and_projection_nothing_else() -> None:
     built = network()
-    assert moved(built, "all") == {name for name, _ in built.named_parameters()}
-    assert moved(built, "projection") == {
+    assert trainable_names(built, "all") == {name for name, _ in built.named_parameters()}
+    assert trainable_names(built, "projection") == {
         name for name, _ in built.named_parameters() if name.startswith("projection.")
     }
     assert all(parameter.requires_grad for parameter in built.parameters())
@@ -61,8 +61,8 @@ def test_the_backbone_has_its_share_of_the_learning_rate() -> None:
 
 
 def training_norms(built: EmbeddingNetwork, settings: TrainingSettings, frozen: bool) -> set[str]:
-    with TrainableParameters(built, settings) as parts:
-        parts.train(frozen_batch_norm=frozen)
+    with TrainableParameters(built, settings) as trainable:
+        trainable.train(frozen_batch_norm=frozen)
         return {
             name.split(".")[0]
             for name, module in built.named_modules()
@@ -81,8 +81,8 @@ def test_batch_norm_is_frozen_in_the_backbone_by_the_setting_and_everywhere_in_t
 def test_statistics_of_frozen_stages_stay() -> None:
     built = network()
     before = {name: value.clone() for name, value in built.named_buffers()}
-    with TrainableParameters(built, replace(SETTINGS, trainable="last_stage")) as parts:
-        parts.train(frozen_batch_norm=False)
+    with TrainableParameters(built, replace(SETTINGS, trainable="last_stage")) as trainable:
+        trainable.train(frozen_batch_norm=False)
         built(torch.from_numpy(np.random.default_rng(1).integers(0, 255, (4, 3, 64, 64), dtype=np.uint8)))
     changed = {name for name, value in built.named_buffers() if not torch.equal(value, before[name])}
     assert changed and all(name.startswith(("backbone.layer4.", "projection.")) for name in changed)
@@ -91,5 +91,5 @@ def test_statistics_of_frozen_stages_stay() -> None:
 def test_a_backbone_whose_stages_are_unknown_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     built = network()
     monkeypatch.delattr(type(built.backbone), "group_matcher")
-    with pytest.raises(InputError, match="tells no stages"):
+    with pytest.raises(InputError, match="does not know the stages"):
         TrainableParameters(built, replace(SETTINGS, trainable="last_stage"))
