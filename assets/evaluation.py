@@ -109,7 +109,7 @@ def reranking_comparison(
     store: Store,
     accelerator: Accelerator,
 ) -> dg.MaterializeResult:
-    """Re-ranking, its soft variants and its rivals side by side; empty where there is no ground truth.
+    """Re-ranking, its soft variants and the baselines side by side; empty where there is no ground truth.
 
     The sweep over k and threshold is stored beside it and shown as a heat map.
     """

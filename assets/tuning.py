@@ -45,14 +45,15 @@ def tuning_trial(
     }
 
     def compute(trial: str, path: Path, version: str) -> Metadata:
-        from landmark_dag.evaluation.tuning import run_trial
+        from landmark_dag.evaluation.tuning import TrialSettings, run_trial
         from landmark_dag.storage.parquet_tables import write_table
 
         manifest = store.read_shards("train/photos", MANIFEST, every_shard(context, "train"))
         cleaned = store.read("cleaned_dataset", CLEANED_DATASET)
         folder = Path(store.root) / "models" / f"trial-{version}"
         device = accelerator.torch_device()
-        row = run_trial(trial, folder, manifest, cleaned, device=device, on_epoch=context.log.info, **settings)
+        started_from = TrialSettings(**settings)
+        row = run_trial(trial, folder, manifest, cleaned, started_from, device=device, on_epoch=context.log.info)
         write_table(path, TUNING_TRIALS, row, version)
         shutil.rmtree(folder)
         return row.drop("settings").row(0, named=True)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.rehearsal [--share 0.01 --share 0.1 --share 1] [--home DIR] [--device cuda] [--json]
 
-Embeddings are synthetic: clusters around landmarks, of which few have many photos. 30 % of the index photos and half
+Embeddings are synthetic: clusters around landmarks; few landmarks have many photos. 30 % of the index photos and half
 of the queries show no landmark of train. They are stored as the assets would store them. The assets then materialize
 everything after them, each with its checks in a new process. What is stored is not computed again, so a rehearsal that
 was stopped goes on and keeps its measurements.

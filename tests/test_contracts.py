@@ -1,4 +1,4 @@
-"""A new module is held by the contracts of imports from its first line, whichever package it is put in."""
+"""The contracts of imports hold for a new module of any package."""
 
 import json
 import os

@@ -18,9 +18,9 @@ from landmark_dag.storage.schemas import MATCH_CANDIDATES, VERIFIED_MATCHES
 def candidate_table(
     labels: pl.DataFrame, image_ids: Sequence[str], vectors: NDArray, settings: CandidateSettings
 ) -> pl.DataFrame:
-    """Return the pairs to verify (tables.MATCH_CANDIDATES), sorted by image_a, then image_b.
+    """Return the pairs to verify (schemas.MATCH_CANDIDATES), sorted by image_a, then image_b.
 
-    `vectors` (n, d) has one row for each of `image_ids`. Photos without a row in `labels` (tables.LABELS), and labels
+    `vectors` (n, d) has one row for each of `image_ids`. Photos without a row in `labels` (schemas.LABELS), and labels
     without a photo, are in no pair.
     """
     photos = pl.DataFrame({"image_id": image_ids}, schema={"image_id": pl.String}).with_row_index("row")
@@ -44,7 +44,7 @@ def verified_table(
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """Return the inliers and affine map of every pair of `candidates` (tables.VERIFIED_MATCHES), in its order.
+    """Return the inliers and affine map of every pair of `candidates` (schemas.VERIFIED_MATCHES), in its order.
 
     `shards` hold the local features of all photos in the pairs. Raises InputError for a photo that is in none.
     """

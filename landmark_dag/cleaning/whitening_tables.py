@@ -9,7 +9,7 @@ from landmark_dag.storage.schemas import DESCRIPTOR_WHITENING
 
 
 def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:
-    """Return a whitening as a table (tables.DESCRIPTOR_WHITENING), one row for each channel."""
+    """Return a whitening as a table (schemas.DESCRIPTOR_WHITENING), one row for each channel."""
     channels = np.arange(len(whitening.mean))
     weight = pl.Series(np.ascontiguousarray(whitening.weight.T)).cast(pl.List(pl.Float32))
     return pl.DataFrame(

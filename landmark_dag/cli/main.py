@@ -3,10 +3,14 @@
 Modules that take long to import are imported by the commands that need them, so that --help is quick.
 """
 
+import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event
+from types import FrameType
 
 import click
 
@@ -20,7 +24,7 @@ from landmark_dag.errors import InputError, causes
 
 @dataclass
 class GlobalOptions:
-    """The options that stand before the name of a command."""
+    """The options before the name of a command."""
 
     debug: bool = False
 
@@ -31,10 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     The exit status is 0 on success, 1 for a bug, 2 for bad input and 130 after Ctrl-C.
     """
     options = GlobalOptions()
-    try:
-        status = commands.main(arguments, prog_name="landmark-dag", standalone_mode=False, obj=options)
-    except Exception as error:
-        status = _report(error, options.debug)
+    pressed = Event()
+    with _recorded_ctrl_c(pressed):
+        try:
+            status = commands.main(arguments, prog_name="landmark-dag", standalone_mode=False, obj=options)
+        except Exception as error:
+            status = _report(error, pressed.is_set(), options.debug)
     sys.exit(status or 0)
 
 
@@ -54,13 +60,35 @@ for command in (demo, run, search, settings, vote, rerank, match, evaluate):
     commands.add_command(command)
 
 
-def _report(error: BaseException, debug: bool) -> int:
+@contextmanager
+def _recorded_ctrl_c(pressed: Event) -> Iterator[None]:
+    """Set `pressed` on Ctrl-C, which still raises KeyboardInterrupt.
+
+    Compiled code that calls Python, such as numba's compiler, may turn a KeyboardInterrupt into another error.
+    """
+
+    def handle(signal_number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.default_int_handler(signal_number, frame)
+
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:  # ignored, as under nohup
+        yield
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _report(error: BaseException, interrupted: bool, debug: bool) -> int:
     """Print on stderr why the command failed; return the exit status."""
     if isinstance(error, click.Abort) and error.__cause__:  # how click wraps Ctrl-C, and any EOFError
-        if isinstance(error.__cause__, KeyboardInterrupt):
-            click.echo(str(error.__cause__) or "Interrupted.", err=True)
-            return 130
         error = error.__cause__
+    if interrupted or isinstance(error, KeyboardInterrupt):
+        message = str(error) if isinstance(error, KeyboardInterrupt) else ""
+        click.echo(message or "Interrupted.", err=True)
+        return 130
     sentence = _input_error(error)
     if debug or sentence is None:
         traceback.print_exception(error)
@@ -72,7 +100,7 @@ def _input_error(error: BaseException) -> str | None:
     """Return the sentence of an error that the user can mend, None for a bug.
 
     The user can mend bad arguments, an InputError, what was explicitly raised from an InputError, and an OSError. An
-    error that was raised while another one was handled is a bug, whatever the other one is.
+    error that was raised while another one was handled is a bug, also if the other one is not.
     """
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         return error.format_message()

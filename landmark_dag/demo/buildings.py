@@ -92,7 +92,7 @@ def dome(rng: np.random.Generator, style: Style, radius: float, onion: bool = Fa
         painting.rectangle(middle + x * r - r * 0.08, rim + r * 0.2, r * 0.16, r * 0.42, style.glass, 230)
     painting.rectangle(middle - 1.06 * r, rim - 0.06 * r, 2.12 * r, 0.14 * r, style.trim)
     swell = 1.08 if onion else 1.0
-    painting.ellipse(middle, rim, r * swell, r * 1.05, style.roof, 0, 180, 360)
+    painting.ellipse(middle, rim, r * swell, r * 1.05, style.roof, 0, (180, 360))
     if onion:
         painting.polygon(
             [(middle - r * 0.5, rim - r * 0.85), (middle, rim - r * 1.6), (middle + r * 0.5, rim - r * 0.85)],

@@ -49,6 +49,9 @@ _PALETTES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((128, 82, 74), (200, 160, 130), (48, 46, 54), (190, 160, 70)),
 )
 _FLOODS: tuple[Colour, ...] = ((0.66, 0.5, 0.3), (0.56, 0.52, 0.46), (0.36, 0.48, 0.66), (0.62, 0.38, 0.4))
+Box = tuple[float, float, float, float]
+"""An opening in a wall: x of its middle, y of its top, width and height."""
+
 _MASONRY = ("ashlar", "brick", "plaster", "ashlar", "rubble")
 _WINDOWS = ("arched", "shuttered", "gothic", "mullioned", "balcony", "round-headed pair")
 
@@ -100,7 +103,8 @@ def facade(
             ground_floor(painting, rng, style, ground, top, storey, bays)
         else:
             for bay in range(bays):
-                window(painting, rng, style, kind, (bay + 0.5) * pitch, top + storey * 0.2, pitch * 0.46, storey * 0.62)
+                box = ((bay + 0.5) * pitch, top + storey * 0.2, pitch * 0.46, storey * 0.62)
+                window(painting, rng, style, kind, box)
         cornice(painting, style, top + storey * 0.02, scale * 0.3)
     cornice(painting, style, 0, scale * 0.6, dentils=True)
     for edge in (0.0, painting.width - 0.5 * scale):
@@ -127,19 +131,19 @@ def quoins(painting: Painting, rng: np.random.Generator, style: Style, x: float,
         painting.rectangle(left, y, width + extra, width * 0.92, tinted(style.trim, rng.uniform(0.82, 1.0)))
 
 
-def window(
-    painting: Painting, rng: np.random.Generator, style: Style, kind: str, x: float, y: float, w: float, h: float
-) -> None:
-    """A window of the given kind; (x, y) is the middle of its top. No two are quite the same."""
+def window(painting: Painting, rng: np.random.Generator, style: Style, kind: str, box: Box) -> None:
+    """Paint a window of the given kind. No two are quite the same."""
+    x, y, w, h = box
     glow = float(rng.uniform(120, 255)) if rng.random() < 0.55 else 0.0
     glass = tinted(style.glass, float(rng.uniform(0.6, 1.5)))
     frame = w * 0.16
     painting.shade(x - w / 2 - frame, y + h, w + 2 * frame, h * 0.12, 0.7)
     if kind == "round-headed pair":
         for side in (-0.27, 0.27):
-            _opening(painting, style.trim, glass, glow, x + side * w, y, w * 0.44, h, frame * 0.7, pointed=False)
+            pane = (x + side * w, y, w * 0.44, h)
+            _opening(painting, style.trim, glass, glow, pane, frame * 0.7, pointed=False)
     elif kind in ("arched", "gothic"):
-        _opening(painting, style.trim, glass, glow, x, y, w, h, frame, pointed=kind == "gothic")
+        _opening(painting, style.trim, glass, glow, box, frame, pointed=kind == "gothic")
     else:
         painting.rectangle(x - w / 2 - frame, y - frame, w + 2 * frame, h + frame * 2, style.trim)
         painting.rectangle(x - w / 2, y, w, h, glass, glow)
@@ -148,7 +152,7 @@ def window(
     painting.line((x, y + h * 0.08), (x, y + h), tinted(style.trim, 0.85), w * 0.07)
     for row in (0.36, 0.68):
         painting.line((x - w / 2, y + h * row), (x + w / 2, y + h * row), tinted(style.trim, 0.85), w * 0.06)
-    _sill(painting, rng, style, kind, x, y, w, h)
+    _sill(painting, rng, style, kind, box)
 
 
 def ground_floor(
@@ -160,18 +164,8 @@ def ground_floor(
     for bay in range(bays):
         x = (bay + 0.5) * pitch
         if kind == "arcade":
-            _opening(
-                painting,
-                style.trim,
-                (44, 36, 34),
-                150,
-                x,
-                top + storey * 0.16,
-                pitch * 0.66,
-                storey,
-                pitch * 0.09,
-                False,
-            )
+            arch = (x, top + storey * 0.16, pitch * 0.66, storey)
+            _opening(painting, style.trim, (44, 36, 34), 150, arch, pitch * 0.09, pointed=False)
             painting.line((x, top + storey * 0.3), (x, top + storey * 0.45), (60, 50, 40), 2)
             painting.ellipse(x, top + storey * 0.5, pitch * 0.05, pitch * 0.08, (240, 220, 160), 255)
         elif bay == entrance or (kind == "doors" and rng.random() < 0.18):
@@ -179,7 +173,7 @@ def ground_floor(
         elif kind == "shops":
             _shop(painting, rng, style, x, top + storey * 0.14, pitch * 0.84, foot)
         else:
-            window(painting, rng, style, style.window, x, top + storey * 0.3, pitch * 0.42, storey * 0.5)
+            window(painting, rng, style, style.window, (x, top + storey * 0.3, pitch * 0.42, storey * 0.5))
 
 
 def ornaments(painting: Painting, rng: np.random.Generator, style: Style, floors: int, bays: int, words: int) -> None:
@@ -216,9 +210,9 @@ def _outline(x: float, y: float, w: float, h: float, pointed: bool) -> list[tupl
 
 
 def _opening(
-    painting: Painting, trim: Colour, fill: Colour, glow: float,
-    x: float, y: float, w: float, h: float, frame: float, pointed: bool,
-) -> None:  # fmt: skip
+    painting: Painting, trim: Colour, fill: Colour, glow: float, box: Box, frame: float, *, pointed: bool
+) -> None:
+    x, y, w, h = box
     painting.polygon(_outline(x, y - frame, w + 2 * frame, h + frame, pointed), trim)
     painting.polygon(_outline(x, y, w, h, pointed), tinted(fill, 0.7), glow)
     painting.polygon(_outline(x + w * 0.05, y + w * 0.07, w * 0.9, h - w * 0.07, pointed), fill, glow)
@@ -230,7 +224,7 @@ def _lintel(painting: Painting, rng: np.random.Generator, style: Style, x: float
         painting.polygon([(x - w * 0.62, y), (x, y - w * 0.32), (x + w * 0.62, y)], style.trim)
         painting.polygon([(x - w * 0.4, y - 1), (x, y - w * 0.2), (x + w * 0.4, y - 1)], tinted(style.trim, 0.75))
     elif kind == 1:
-        painting.ellipse(x, y, w * 0.55, w * 0.28, style.trim, 0, 180, 360)
+        painting.ellipse(x, y, w * 0.55, w * 0.28, style.trim, 0, (180, 360))
         painting.ellipse(x, y - w * 0.1, w * 0.1, w * 0.1, tinted(style.accent, 1.1))
     else:
         painting.rectangle(x - w * 0.6, y - w * 0.14, w * 1.2, w * 0.16, style.trim)
@@ -250,9 +244,8 @@ def _curtains(
         painting.polygon([(x - w / 2, y), (x + w / 2, y), (x - w / 2, y + h)], tinted(cloth, 0.6), glow * 0.7)
 
 
-def _sill(
-    painting: Painting, rng: np.random.Generator, style: Style, kind: str, x: float, y: float, w: float, h: float
-) -> None:
+def _sill(painting: Painting, rng: np.random.Generator, style: Style, kind: str, box: Box) -> None:
+    x, y, w, h = box
     painting.rectangle(x - w * 0.66, y + h, w * 1.32, h * 0.06, style.trim)
     if kind == "shuttered":
         shutter = tinted(style.accent, rng.uniform(0.85, 1.15))
@@ -277,8 +270,8 @@ def _door(
     painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, w: float, foot: float
 ) -> None:
     leaf, h = tinted(style.accent, 0.75), foot - y
-    _opening(painting, style.trim, leaf, 0, x, y, w, h, w * 0.16, pointed=style.window == "gothic")
-    painting.ellipse(x, y + w * 0.5, w * 0.4, w * 0.38, tinted(style.glass, 1.2), 230, 180, 360)
+    _opening(painting, style.trim, leaf, 0, (x, y, w, h), w * 0.16, pointed=style.window == "gothic")
+    painting.ellipse(x, y + w * 0.5, w * 0.4, w * 0.38, tinted(style.glass, 1.2), 230, (180, 360))
     for spoke in np.linspace(-0.36, 0.36, 5):
         painting.line((x, y + w * 0.5), (x + spoke * w, y + w * 0.16), style.trim, 1.5)
     painting.line((x, y + w * 0.5), (x, foot), tinted(leaf, 0.45), 2)
@@ -342,7 +335,7 @@ def _banner(painting: Painting, rng: np.random.Generator, style: Style, x: float
 def _niche(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, size: float) -> None:
     w, h = size * 0.7, size * 2.1
     top = y - h / 2
-    _opening(painting, style.trim, tinted(style.wall, 0.5), 0, x, top, w, h, w * 0.14, pointed=False)
+    _opening(painting, style.trim, tinted(style.wall, 0.5), 0, (x, top, w, h), w * 0.14, pointed=False)
     stone, lean = varied(style.trim, rng, 6), rng.uniform(-0.12, 0.12) * w
     shoulders = [(x - w * 0.2 + lean, top + h * 0.4), (x + w * 0.2 + lean, top + h * 0.4)]
     painting.polygon([(x - w * 0.3, top + h), *shoulders, (x + w * 0.3, top + h)], stone)

@@ -46,14 +46,13 @@ class Painting:
             layer[top:bottom, left:right] = value
 
     def ellipse(
-        self, x: float, y: float, across: float, along: float, colour: Colour, glow: float = 0,
-        start: float = 0, end: float = 360,
-    ) -> None:  # fmt: skip
-        """Fill the ellipse (or the sector from `start` to `end` degrees) of centre (x, y) and radii."""
+        self, x: float, y: float, across: float, along: float, colour: Colour, glow: float = 0, sector: Point = (0, 360)
+    ) -> None:
+        """Fill the ellipse of centre (x, y) and radii `across` and `along`, or a `sector` of it in degrees."""
         centre = (round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT)))
         axes = (max(1, round(across * (1 << _SHIFT))), max(1, round(along * (1 << _SHIFT))))
         for layer, value in self._layers(colour, glow):
-            cv2.ellipse(layer, centre, axes, 0, start, end, value, -1, cv2.LINE_AA, _SHIFT)
+            cv2.ellipse(layer, centre, axes, 0, *sector, value, -1, cv2.LINE_AA, _SHIFT)
 
     def line(self, start: Point, end: Point, colour: Colour, thickness: float = 1, glow: float = 0) -> None:
         """Draw a straight line."""

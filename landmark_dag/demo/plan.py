@@ -14,7 +14,7 @@ View = Literal["day", "night", "interior", "landscape"]
 
 _FIRST_NAMES = ("amber", "azure", "cedar", "coral", "ivory", "juniper", "laurel", "marble")
 MOST_LANDMARKS = len(_FIRST_NAMES) * len(KINDS)
-"""How many landmarks can be told apart by name."""
+"""How many landmarks can have a name of their own."""
 
 _LANDSCAPES = 0.3
 """Share of the distractors that show no building at all."""

@@ -38,7 +38,7 @@ def render_photos(root: Path, settings: RenderingSettings, progress: Callable[[i
     `train/<landmark>/<id>.jpg`, `index/<id>.jpg`, `query/<id>.jpg`, `ground_truth/retrieval_solution.csv`,
     `ground_truth/recognition_solution.csv` (its `landmarks` are folder names), and `train_noise.csv`, which
     names the wrong labels and is for scores alone. The same settings give the same bytes on one machine.
-    `progress` is told the number of photos written and of photos to write. Raises InputError where
+    `progress` receives the number of photos written and of photos to write. Raises InputError where
     `root` holds something already.
     """
     _check_empty(root)

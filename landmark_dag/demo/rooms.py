@@ -30,7 +30,7 @@ _OAK: Colour = (104, 72, 46)
 
 @dataclass(frozen=True)
 class Room:
-    """Walls, floor and ceiling of a box x in -width/2..width/2, z in 0..depth, and what stands in it."""
+    """Walls, floor and ceiling of a box x in -width/2..width/2, z in 0..depth, and its furniture."""
 
     surfaces: tuple[Surface, ...]
     furniture: tuple[tuple[Sprite, np.ndarray], ...]

@@ -1,4 +1,4 @@
-"""Photos of one place: the camera, the light, what stands in the way, and what the sensor makes of it."""
+"""Photos of one place: the camera, the light, what hides a part of it, and the noise of the sensor."""
 
 import math
 from dataclasses import dataclass

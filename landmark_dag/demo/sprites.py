@@ -1,4 +1,4 @@
-"""What stands in the way: people, trees, cars, lamp posts, as cut-outs that always face the camera."""
+"""What hides a part of a place: people, trees, cars, lamp posts, as cut-outs that always face the camera."""
 
 from dataclasses import dataclass
 

@@ -17,7 +17,7 @@ MOST_DRAWS, FEWEST_RESAMPLES = 20_000_000, 1_000
 def usage_means(per_query: pl.DataFrame, bootstrap: BootstrapSettings | None = None) -> pl.DataFrame:
     """Return usage (Public, Private, all), each metric with its interval, and queries: how many count.
 
-    `per_query` has query_id, usage and a column a metric. A metric's interval stands in METRIC_low and
+    `per_query` has query_id, usage and a column a metric. A metric's interval is in METRIC_low and
     METRIC_high. A usage without queries has no row.
     """
     every = pl.concat([per_query, per_query.with_columns(usage=pl.lit("all"))])

@@ -84,7 +84,7 @@ class _PlainUnpickler(pickle.Unpickler):
     """An unpickler that knows no name but those of numpy's arrays, and makes of them the classes above."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Return what stands for an admitted name; raises UnpicklingError for any other."""
+        """Return the object that an admitted name names; raises UnpicklingError for any other."""
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"it names {module}.{name}, and only plain values and arrays are read")
         return _ADMITTED[module, name]
@@ -112,5 +112,5 @@ def read_json_or_pickle(path: Path) -> Any:
             return json.loads(data)
         return _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # on hostile bytes the unpickler raises whatever comes first
-        told = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{path} cannot be read: {told}.") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"{path} cannot be read: {reason}.") from error

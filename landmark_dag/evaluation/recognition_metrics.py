@@ -56,7 +56,7 @@ def micro_average_precision_interval(
 def recognition_metrics(
     votes: pl.DataFrame, truth: RecognitionGroundTruth, bootstrap: BootstrapSettings | None = None
 ) -> pl.DataFrame:
-    """Return the metrics (tables.RECOGNITION_METRICS, percent) of `votes` for each usage.
+    """Return the metrics (schemas.RECOGNITION_METRICS, percent) of `votes` for each usage.
 
     `votes` has image_id, landmark_id and confidence of queries; a query without a vote predicts nothing. A
     usage in which no query shows a landmark has no row. Raises InputError for a query that the ground truth
@@ -110,7 +110,7 @@ def judged_votes(votes: pl.DataFrame, truth: RecognitionGroundTruth) -> pl.DataF
 
 @njit(cache=True, nogil=True)
 def _sum_precision(queries, right, drawn):  # type: ignore[no-untyped-def]
-    """Return the sum of the precision at every right prediction, where query q stands `drawn[q]` times."""
+    """Return the sum of the precision at every right prediction, where query q counts `drawn[q]` times."""
     total, found, rank = 0.0, 0, 0
     for row in range(len(queries)):
         for _ in range(drawn[queries[row]]):

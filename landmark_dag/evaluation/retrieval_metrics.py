@@ -28,7 +28,7 @@ LIMIT = 100
 def retrieval_metrics(
     lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth, bootstrap: BootstrapSettings | None = None
 ) -> pl.DataFrame:
-    """Return the metrics (tables.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
+    """Return the metrics (schemas.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
 
     Lists have query_id, rank and index_id; see `query_metrics`. A usage without queries has no row.
     """
@@ -75,7 +75,7 @@ def judged_lists(
     """Return offsets and hits of the lists of the queries that count, by query id, and their expected counts.
 
     `ranking` is as in `query_metrics`. Ids are compared by 64-bit hashes; a hit whose ids differ nevertheless
-    makes all be hashed anew, so the answer is exact.
+    is hashed again with another seed, so the answer is exact.
     """
     offsets, listed = _counted_lists(ranking, truth)
     right = truth.right.join(
@@ -97,7 +97,7 @@ def first_hits(
     right_offsets: NDArray[np.int64],
     right: NDArray[np.int32],
 ) -> NDArray[np.bool_]:
-    """Return, for every row of every list, whether its photo is relevant and stands there the first time.
+    """Return, for every row of every list, whether its photo is relevant and listed for the first time.
 
     Query q's list is `positions[offsets[q]:offsets[q + 1]]`; its relevant photos, ascending and distinct, are
     `right[right_offsets[q]:right_offsets[q + 1]]`.
@@ -159,7 +159,7 @@ def _offsets(queries: pl.Series, count: int) -> NDArray[np.int64]:
 def _places(
     offsets: NDArray[np.int64], listed: NDArray, right_offsets: NDArray[np.int64], right: NDArray
 ) -> NDArray[np.int64]:
-    """Return where in `right` the photo of every row stands, int64 (rows,), -1 where it is not relevant."""
+    """Return the position in `right` of the photo of every row, int64 (rows,), -1 where it is not relevant."""
     if len(offsets) != len(right_offsets) or offsets[-1] != len(listed) or right_offsets[-1] != len(right):
         raise ValueError("offsets, positions, right_offsets and right do not fit each other")
     places = np.empty(len(listed), dtype=np.int64)

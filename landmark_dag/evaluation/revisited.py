@@ -54,8 +54,8 @@ def read_revisited_ground_truth(path: Path) -> RevisitedGroundTruth:
         index_ids, query_ids = (_names(content[key]) for key in ("imlist", "qimlist"))
         photos = {kind: [_positions(query[kind]) for query in content["gnd"]] for kind in _KINDS}
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        told = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InputError(f"{path} is no ground truth of ROxford or RParis: {told}.") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} is no ground truth of ROxford or RParis: {reason}.") from error
     for kind, lists in photos.items():
         if len(lists) != len(query_ids):
             raise InputError(f"{path} has {len(query_ids)} queries in qimlist but {len(lists)} in gnd.")
@@ -165,7 +165,7 @@ def _names(values: Any) -> list[str]:
     if not names or not all(isinstance(name, str) for name in names):
         raise TypeError("imlist and qimlist must be lists of names")
     if len(set(names)) < len(names):
-        raise ValueError("a name stands twice in imlist or qimlist")
+        raise ValueError("a name is listed twice in imlist or qimlist")
     return names
 
 

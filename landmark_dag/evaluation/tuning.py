@@ -1,7 +1,7 @@
 """The score of a trial of other settings: mAP@100 among photos of landmarks it was not trained on."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,36 +23,43 @@ from landmark_dag.training.train import train
 from landmark_dag.training.tuning import distractors, hold_out, settings_of
 
 
+@dataclass(frozen=True)
+class TrialSettings:
+    """The settings that every trial starts from, and how it is scored."""
+
+    network: NetworkSettings
+    training: TrainingSettings
+    embedding: EmbeddingSettings
+    tuning: TuningSettings
+
+
 def run_trial(
     trial: str,
     folder: Path,
     manifest: pl.DataFrame,
     cleaned: pl.DataFrame,
+    settings: TrialSettings,
     *,
-    network: NetworkSettings,
-    training: TrainingSettings,
-    embedding: EmbeddingSettings,
-    tuning: TuningSettings,
     device: str = "cpu",
     on_epoch: OnEpoch | None = None,
 ) -> pl.DataFrame:
-    """Train with the settings that `trial` names in place of the given ones; return its row (tables.TUNING_TRIALS).
+    """Train with `settings` changed as `trial` says; return its row (schemas.TUNING_TRIALS).
 
-    The model is trained in one stage on a part of `cleaned` (tables.CLEANED_DATASET), and scored on the rest by
-    `held_out_map`, with some of the photos trained on as distractors. `manifest` (tables.MANIFEST) says where photos
-    lie. `folder` takes the model, and the checkpoint from which an interrupted trial goes on.
+    The model is trained in one stage on a part of `cleaned` (schemas.CLEANED_DATASET), and scored on the rest by
+    `held_out_map`, with some of the photos trained on as distractors. `manifest` (schemas.MANIFEST) says where photos
+    lie. `folder` takes the model, and the checkpoint from which an interrupted trial continues.
 
     Raises InputError for a trial that names no setting or a value that does not suit it, for too few landmarks, and
     what `train` raises.
     """
-    network, training = settings_of(trial, network, training)
-    kept, held_out = hold_out(cleaned, tuning)
+    network, training = settings_of(trial, settings.network, settings.training)
+    kept, held_out = hold_out(cleaned, settings.tuning)
     photos, landmarks = cleaned_photos(manifest, kept)
     job = TrainingJobSpec(folder / "model", folder / "checkpoint", network, training, device, photos, landmarks)
     fingerprint, history = train(job, device, on_epoch=on_epoch)
-    searched = pl.concat([held_out, distractors(kept, tuning)])
+    searched = pl.concat([held_out, distractors(kept, settings.tuning)])
     located = searched.join(manifest, on="image_id", how="left", maintain_order="left")
-    embeddings = embed_photos(locations_of(located), load_model(folder / "model"), embedding, device)
+    embeddings = embed_photos(locations_of(located), load_model(folder / "model"), settings.embedding, device)
     score, queries = held_out_map(embeddings.vectors, searched["landmark_id"].to_numpy(), held_out.height, device)
     row = {
         "trial": trial,
@@ -88,7 +95,7 @@ def held_out_map(
 
 
 def best_first(trials: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of tables.TUNING_TRIALS by mAP@100, descending; ties by the trial's name."""
+    """Return the rows of schemas.TUNING_TRIALS by mAP@100, descending; ties by the trial's name."""
     return trials.sort(["map_at_100", "trial"], descending=[True, False])
 
 

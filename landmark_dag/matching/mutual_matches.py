@@ -53,7 +53,7 @@ def _multiplies_exactly(first: int, second: int) -> bool:
 
 
 class SimilarityBuffer:
-    """Memory for the similarities of one pair after another: allocating it anew costs more than the product."""
+    """Memory for the similarities of one pair after another: allocating it again costs more than the product."""
 
     def __init__(self, integers: bool | None = None) -> None:
         """Start without memory; it grows to the largest pair.

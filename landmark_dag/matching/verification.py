@@ -1,7 +1,7 @@
 """Geometric verification of pairs of photos: how many of their matches agree with one affine map.
 
 The processor verifies pairs in one thread for each core, a CUDA device in batches. Both give the same inliers and
-maps to the bit, whatever the order, the batch or the shard of the pairs.
+maps bit for bit in any order, batch or shard.
 """
 
 import contextlib

@@ -56,7 +56,7 @@ class FolderSource(PhotoSource):
             remembered = self._remembered(split, self._scan(split))
         members = remembered.filter(pl.col("shard").cast(pl.String).str.zfill(_DIGITS) == shard)
         if members.is_empty():
-            raise InputError(f"{folder} has no shard {shard!r}; run without it, or list the shards anew.")
+            raise InputError(f"{folder} has no shard {shard!r}; run without it, or list the shards again.")
         paths = {image_id: self.root / path for image_id, path in members.select("image_id", "path").iter_rows()}
         if not all(path.exists() for path in paths.values()):
             found = self._scan(split)
@@ -64,7 +64,7 @@ class FolderSource(PhotoSource):
             if not any(image_id in found for image_id in paths):
                 raise InputError(
                     f"All {len(members)} photos of shard {shard} are gone from {folder}; bring them "
-                    f"back (is the disk mounted?), or delete {self._memory_file(split)} to slice the folder anew."
+                    f"back (is the disk mounted?), or delete {self._memory_file(split)} to build the shards again."
                 )
         return [_location(image_id, path) for image_id, path in paths.items()]
 
@@ -78,7 +78,7 @@ class FolderSource(PhotoSource):
         return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
-        """Return image_id, landmark_id and landmark (tables.LABELS) of the train photos on disk.
+        """Return image_id, landmark_id and landmark (schemas.LABELS) of the train photos on disk.
 
         A landmark's name is its folder's, its id the position of that name among the sorted names.
         """

@@ -80,7 +80,7 @@ class Gldv2Source(PhotoSource):
         return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
-        """Return the labels of all train photos (tables.LABELS), also of shards that are not used."""
+        """Return the labels of all train photos (schemas.LABELS), also of shards that are not used."""
         return read_labels(self.metadata("train"), self.metadata("train_label_to_category"))
 
     def metadata(self, name: str) -> Path:
@@ -118,7 +118,7 @@ class Gldv2Source(PhotoSource):
     def _names(self, split: str, shard: str) -> list[str]:
         """Return the names of the shard's TARs under the root."""
         if shard not in self.shards(split):
-            raise InputError(f"The split {split} has no shard {shard!r} among those in use; list the shards anew.")
+            raise InputError(f"The split {split} has no shard {shard!r} among those in use; list the shards again.")
         folder = {"query": "test"}.get(split, split)
         return [f"{folder}/images_{number:03d}.tar" for number in self._tars_of(split)[shard]]
 
@@ -150,14 +150,14 @@ class Gldv2Source(PhotoSource):
         folder, tar = name.split("/")
         published = f"md5sum/{folder}/md5.{tar.removesuffix('.tar')}.txt"
         if name in self.settings.accepted_md5:
-            told, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
+            listed, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
         elif _local_root(self.settings.base_url) is not None:
-            told, origin = self._file(published).read_text(errors="replace"), published
+            listed, origin = self._file(published).read_text(errors="replace"), published
         else:
-            told, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
-        first = told.split()[0].lower() if told.split() else ""
+            listed, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
+        first = listed.split()[0].lower() if listed.split() else ""
         if not re.fullmatch(r"[0-9a-f]{32}", first):
-            raise InputError(f"{origin} is {told[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
+            raise InputError(f"{origin} is {listed[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
         return first
 
     def _verify_in_place(self, path: Path, name: str, root: Path) -> None:

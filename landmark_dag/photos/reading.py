@@ -43,7 +43,7 @@ _EXIF_ORIENTATION: Final = 0x0112
 # Pillow warns of photos that it reads all the same: panoramas of half MAX_PIXELS, odd EXIF blocks.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Blocks beyond the largest that malloc keeps to itself (32 MiB): a large photo's memory goes back, whatever the thread.
+# Blocks beyond the largest that malloc keeps to itself (32 MiB): every thread returns the memory of a large photo.
 Image.core.set_block_size(1 << 26)
 
 
@@ -161,9 +161,9 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from None
     except Exception as error:  # on hostile bytes Pillow's decoders raise whatever comes first
-        told = " ".join(str(error).split()) or type(error).__name__
-        kind = "truncated" if "truncated" in told.lower() or _ends_early(data) else "broken"
-        raise UnreadablePhoto(f"the photo is {kind}: {told}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        kind = "truncated" if "truncated" in reason.lower() or _ends_early(data) else "broken"
+        raise UnreadablePhoto(f"the photo is {kind}: {reason}") from None
 
 
 def _webp_pixels(data: bytes) -> int:

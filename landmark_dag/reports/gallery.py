@@ -38,7 +38,7 @@ _PAGE = Path(__file__).with_name("gallery_page")
 
 @dataclass(frozen=True)
 class Result:
-    """One photo of a list: why it stands there, its similarity if it has one, and whether it is right if known."""
+    """One photo of a list: why it is listed, its similarity if it has one, and whether it is right if known."""
 
     index_id: str
     reason: str
@@ -69,7 +69,7 @@ class GalleryQuery:
 class Gallery:
     """What a page shows: queries, their photos' thumbnails (WebP), and mAP@100 (percent) by step if judged.
 
-    `query_count` is the number of queries there are, of which `queries` may be a part.
+    `query_count` is the number of queries there are, `queries` may be a part of them.
     """
 
     queries: Sequence[GalleryQuery]
@@ -90,8 +90,8 @@ def build_gallery(
 ) -> Gallery:
     """Collect what the page shows.
 
-    `lists` maps steps, in order, to tables.NEIGHBOURS or tables.RANKING; `votes` (tables.VOTES) are the
-    queries'; `landmarks` names landmark ids; the photos are tables.MANIFEST. Of more than 1,000 queries those
+    `lists` maps steps, in order, to schemas.NEIGHBOURS or schemas.RANKING; `votes` (schemas.VOTES) are the
+    queries'; `landmarks` names landmark ids; the photos are schemas.MANIFEST. Of more than 1,000 queries those
     whose AP changed most are taken (without ground truth: the first by id). A list shows its first 12 photos.
     A photo that cannot be read has no thumbnail.
     """
@@ -260,7 +260,7 @@ def _headline(gallery: Gallery) -> list[dict[str, Any]]:
 
 
 def _page_data(gallery: Gallery) -> dict[str, Any]:
-    """What the page's script reads; every photo stands once in `thumbnails` and is named by its place there."""
+    """What the page's script reads; every photo is once in `thumbnails`; other fields name it by its position there."""
     places: dict[PhotoKey, int] = {}
 
     def place(key: PhotoKey) -> int:

@@ -32,7 +32,7 @@ def embed_photos(
     Each photo is resized to the size of its aspect ratio at every scale, the raw features are averaged over
     scales, then divided by their length (paper, section 4.1). A photo's embedding does not depend on the
     batch size, on its neighbours in a batch, or on `threads` (those that decode; one for each core unless
-    given). `progress` is told how many photos are done, and of how many.
+    given). `progress` receives the number of photos done and of all.
 
     Raises InputError, naming the photo, when one cannot be read or its features are zero or not finite.
     """

@@ -46,7 +46,7 @@ class NeighbourSearch:
         return len(self._index.image_ids)
 
     def table(self, queries: Embeddings) -> pl.DataFrame:
-        """Return every query's nearest index photos (tables.NEIGHBOURS), by query id, then rank.
+        """Return every query's nearest index photos (schemas.NEIGHBOURS), by query id, then rank.
 
         Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
         query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
@@ -109,7 +109,7 @@ class TrainNeighbourSearch:
     def __init__(
         self, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
     ) -> None:
-        """Sort the photos of `cleaned` (tables.CLEANED_DATASET) by id and take their vectors from `train`.
+        """Sort the photos of `cleaned` (schemas.CLEANED_DATASET) by id and take their vectors from `train`.
 
         Raises InputError for a cleaned photo without embedding, and when no train photo is left to vote.
         """
@@ -135,7 +135,7 @@ class TrainNeighbourSearch:
         self._train_neighbours = train_neighbours.select("image_id", "landmark_id")
 
     def table(self, photos: Embeddings) -> pl.DataFrame:
-        """Return the nearest train photos (tables.TRAIN_NEIGHBOURS, by image id, then rank) of each of `photos`.
+        """Return the nearest train photos (schemas.TRAIN_NEIGHBOURS, by image id, then rank) of each of `photos`.
 
         Ties of similarity go by train id ascending. With fewer than `settings.count` train photos a photo has all.
         Raises InputError for embeddings of another model.
@@ -156,7 +156,7 @@ class TrainNeighbourSearch:
         return TRAIN_NEIGHBOURS.conform(frame, "the nearest train photos")
 
 
-def voter_table(
+def train_neighbour_table(
     photos: Embeddings, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
 ) -> pl.DataFrame:
     """Return what `TrainNeighbourSearch.table` does, for one table of photos."""
@@ -167,7 +167,7 @@ def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, 
     """Return the index shards whose neighbours a stored graph holds; none when the graph cannot be grown.
 
     `notes` are the graph's `growth_notes`; `origin` and `versions` are what they would be now. A graph of other queries
-    or settings, or of an index shard that changed or went, is made anew.
+    or settings, or of an index shard that changed or is gone, is recomputed.
     """
     merged: dict[str, str] = json.loads(notes.get("merged", "{}"))
     unchanged = all(versions.get(shard) == version for shard, version in merged.items())
@@ -175,14 +175,14 @@ def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, 
 
 
 def growth_notes(origin: str, versions: Mapping[str, str]) -> dict[str, str]:
-    """Return what a stored graph must tell to be grown: of which queries, settings and index shards it is."""
+    """Return what a stored graph must record so that it can grow: its queries, settings and index shards."""
     return {"origin": origin, "merged": json.dumps(dict(versions))}
 
 
 def grown_graph(former: pl.DataFrame, search: NeighbourSearch, queries: Embeddings, count: int) -> pl.DataFrame:
-    """Return the `count` nearest of each query (tables.NEIGHBOURS) among index photos old and new.
+    """Return the `count` nearest of each query (schemas.NEIGHBOURS) among index photos old and new.
 
-    `former` holds the `count` nearest of the old ones, `search` the new ones, none of which is old. The result is, row
+    `former` holds the `count` nearest of the old ones, `search` the new ones; no photo is in both. The result is, row
     for row, the graph of all of them together.
     """
     if not len(search):

@@ -18,11 +18,13 @@ if TYPE_CHECKING:  # votes alone need none of the libraries that local features 
 def recognised(
     train_neighbours: pl.DataFrame, settings: RecognitionSettings, inliers: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Return each query's landmark and score, as confidence (tables.VOTES, by image id), from its nearest train photos.
+    """Return each query's landmark and score (schemas.VOTES, by image id; the score is the confidence).
+
+    Both come from its nearest train photos.
 
     Every train photo counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
     full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
-    for more than `distractor_queries` queries is taken for what stands in many photos and is asked for in none: its
+    for more than `distractor_queries` queries is taken for a thing that many photos show and no query asks for: its
     score becomes minus the number of these queries, below all others. (Ozaki and Yokoo, arXiv 1906.04087, section
     3.4; its repository, exp/submit_recognition.py.)
     """
@@ -47,7 +49,7 @@ def train_neighbour_inliers(
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """Return image_id, train_id and inliers of every query and its `k` nearest train photos (tables.TRAIN_NEIGHBOURS).
+    """Return image_id, train_id and inliers of every query and its `k` nearest train photos (schemas.TRAIN_NEIGHBOURS).
 
     Raises InputError for a photo without local features, and for features of two kinds.
     """
@@ -63,7 +65,7 @@ def train_neighbour_inliers(
 
 
 def _rows(image_ids: pl.Series, features: "FeatureLookup", what: str) -> np.ndarray:
-    """Return where each of `image_ids` stands in `features`."""
+    """Return the position of each of `image_ids` in `features`."""
     known = pl.DataFrame({"image_id": features.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
     rows = image_ids.to_frame("image_id").join(known, on="image_id", how="left", maintain_order="left")
     missing = rows.filter(pl.col("row").is_null())

@@ -33,7 +33,7 @@ def vote(
 
 
 def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Return the votes (tables.VOTES, by image id) of the photos in `neighbours`.
+    """Return the votes (schemas.VOTES, by image id) of the photos in `neighbours`.
 
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
     photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours is voted for
@@ -56,7 +56,7 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
 
 
 def votes_of(train_neighbours: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
-    """Return the votes (tables.VOTES, by image id) by the `k` nearest of `train_neighbours` (tables.TRAIN_NEIGHBOURS).
+    """Return the votes (schemas.VOTES, by image id) of the `k` nearest `train_neighbours` (schemas.TRAIN_NEIGHBOURS).
 
     A photo with fewer train_neighbours is voted for by those it has; its confidence is still their sum / k. Raises
     InputError for k < 1, and when fewer than k train_neighbours are stored although there are more of `train_photos`.

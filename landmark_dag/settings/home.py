@@ -138,7 +138,7 @@ def write_home_settings(home: Path, settings: HomeSettings) -> None:
 def merged_settings(home: Path, settings: HomeSettings) -> SettingsChange:
     """Return the change that adds `settings` to those of `home`; what they leave empty stays as it is.
 
-    LANDMARK_STORE stands for a store that is not given. Raises InputError if `home` or its shared location holds the
+    LANDMARK_STORE is the default of `store`. Raises InputError if `home` or its shared location holds the
     results of other photos, if `home` keeps its results elsewhere, and for a value that is not allowed.
     """
     stored = _read(home)

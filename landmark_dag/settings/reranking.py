@@ -80,7 +80,7 @@ class ReciprocalSettings(Settings, section="comparison.reciprocal"):
 
 @dataclass(frozen=True)
 class RerankingSettings(Settings, section="comparison"):
-    """The settings of all ways to re-rank, of which each reads its own."""
+    """The settings of all ways to re-rank; each way reads its own."""
 
     candidates: Annotated[
         int, "nearest index photos that soft variants and k-reciprocal re-rank (Henkel 2021)", AT_LEAST_1

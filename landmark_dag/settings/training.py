@@ -97,7 +97,7 @@ class TrainingSettings(Settings, section="training"):
         float, "a landmark of n photos has the margin margin + rare_margin n^-margin_decay", AT_LEAST_0
     ] = 0.0
     margin_decay: Annotated[float, "how fast the margin falls with a landmark's photos", AT_LEAST_0] = 0.25
-    sub_centers: Annotated[int, "vectors of each landmark, of which the nearest counts", AT_LEAST_1] = 1
+    sub_centers: Annotated[int, "vectors of each landmark; the nearest one counts", AT_LEAST_1] = 1
     label_smoothing: Annotated[float, "share of the target spread over all landmarks", SHARE_BELOW_1] = 0.0
     class_share: Annotated[
         float, "share of the landmarks that a step compares its photos with", Range(above=0, at_most=1)

@@ -27,7 +27,7 @@ class Curve:
         self._sums[:3] += photos * np.array([1.0, loss, accuracy])
 
     def add_time(self, waiting: float, seconds: float) -> None:
-        """Add `seconds`, of which `waiting` were spent waiting for data."""
+        """Add `seconds`, `waiting` of them spent waiting for data."""
         self._sums[3:] += waiting, seconds
 
     def end_epoch(self, steps: int, rate: float) -> None:

@@ -10,9 +10,9 @@ from landmark_dag.training.labelled_photos import LabelledPhotos
 
 
 def cleaned_photos(manifest: pl.DataFrame, cleaned: pl.DataFrame) -> tuple[LabelledPhotos, dict[int, int]]:
-    """Return the photos of `cleaned` (tables.CLEANED_DATASET), and the landmark id of each class.
+    """Return the photos of `cleaned` (schemas.CLEANED_DATASET), and the landmark id of each class.
 
-    `manifest` (tables.MANIFEST) says where the photos are. Photos are sorted by image id, so neither shards nor the
+    `manifest` (schemas.MANIFEST) says where the photos are. Photos are sorted by image id, so neither shards nor the
     order of rows change the result. Raises InputError when `cleaned` is empty, or holds a photo that the manifest
     does not.
     """
@@ -28,7 +28,7 @@ def cleaned_photos(manifest: pl.DataFrame, cleaned: pl.DataFrame) -> tuple[Label
 
 
 def labelled_photos(manifest: pl.DataFrame, labels: pl.DataFrame) -> LabelledPhotos:
-    """Return every photo of `labels` (tables.LABELS) that `manifest` holds; its classes number their landmarks."""
+    """Return every photo of `labels` (schemas.LABELS) that `manifest` holds; its classes number their landmarks."""
     return _located(manifest, cleaned_dataset(labels.join(manifest, on="image_id", how="semi")))
 
 

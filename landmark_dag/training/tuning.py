@@ -66,7 +66,7 @@ def settings_of(
 
 
 def hold_out(cleaned: pl.DataFrame, tuning: TuningSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split `cleaned` (tables.CLEANED_DATASET) into landmarks to train on, renumbered from 0, and held-out ones.
+    """Split `cleaned` (schemas.CLEANED_DATASET) into landmarks to train on, renumbered from 0, and held-out ones.
 
     Each landmark is wholly in one part; both parts are sorted by image id. Raises InputError when a part would have
     fewer than two landmarks.

@@ -1,6 +1,7 @@
 """How the `landmark-dag` command ends: success, bad input, bugs and Ctrl-C; and how fast it starts."""
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -98,6 +99,21 @@ def test_ctrl_c_is_one_line_and_status_130(failing: Callable, capsys: pytest.Cap
     failing(raising(KeyboardInterrupt()))
     assert status(SEARCH) == 130
     assert capsys.readouterr().err.strip() == "Interrupted."
+
+
+def test_ctrl_c_that_compiled_code_turns_into_another_error_is_one_line_too(
+    failing: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hides_ctrl_c(*arguments: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise RuntimeError("compiling failed") from None
+
+    failing(hides_ctrl_c)
+    assert status(SEARCH) == 130
+    assert capsys.readouterr() == ("", "Interrupted.\n")
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_no_command_shows_the_help_and_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

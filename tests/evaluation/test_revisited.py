@@ -170,7 +170,7 @@ def test_a_damaged_pickle_is_one_sentence(data: st.DataObject, tmp_path_factory:
         ([], "no ground truth of ROxford"),
         ({**CONTENT, "gnd": []}, "1 queries in qimlist but 0 in gnd"),
         ({**CONTENT, "imlist": ["a", "b"]}, "hard of query q names a photo outside imlist"),
-        ({**CONTENT, "imlist": ["a", "a", "c", "d"]}, "a name stands twice"),
+        ({**CONTENT, "imlist": ["a", "a", "c", "d"]}, "a name is listed twice"),
         ({**CONTENT, "gnd": [{"easy": [0.5], "hard": [], "junk": []}]}, "must be lists of positions"),
         ({**CONTENT, "gnd": [{"easy": ["a"], "hard": [], "junk": []}]}, "must be lists of positions"),
     ],

@@ -1,7 +1,7 @@
 """The score of a trial."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,19 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landmark_dag.evaluation.tuning import best_first, held_out_map, run_trial
+from landmark_dag.evaluation.tuning import TrialSettings, best_first, held_out_map, run_trial
 from landmark_dag.photos.manifest import build_manifest
 from landmark_dag.settings.retrieval import EmbeddingSettings
 from landmark_dag.settings.training import NetworkSettings, TrainingSettings, TuningSettings
 from landmark_dag.storage.schemas import CLEANED_DATASET, TUNING_TRIALS
 from tests.training.photo_sets import write_photo_set
 
-SETTINGS: dict[str, Any] = {
-    "network": NetworkSettings(backbone="test_resnet", embedding_dim=8),
-    "training": TrainingSettings(square_size=64, long_side=64, epochs=2, batch_size=8, checkpoint_steps=1),
-    "embedding": EmbeddingSettings(square_size=64, long_side=64, scales=(1.0,), smallest_side=64),
-}
-TUNING = TuningSettings(held_out=0.4)
+SETTINGS = TrialSettings(
+    network=NetworkSettings(backbone="test_resnet", embedding_dim=8),
+    training=TrainingSettings(square_size=64, long_side=64, epochs=2, batch_size=8, checkpoint_steps=1),
+    embedding=EmbeddingSettings(square_size=64, long_side=64, scales=(1.0,), smallest_side=64),
+    tuning=TuningSettings(held_out=0.4),
+)
 
 
 def plain_map(vectors: np.ndarray, landmarks: np.ndarray, held_out: int) -> tuple[float, int]:
@@ -74,7 +74,7 @@ def test_a_trial_is_one_row_of_what_was_tried_and_what_came_of_it(
     tmp_path: Path, tables: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
     def tried(trial: str, folder: str) -> pl.DataFrame:
-        return run_trial(trial, tmp_path / folder, *tables, tuning=TUNING, **SETTINGS)
+        return run_trial(trial, tmp_path / folder, *tables, SETTINGS)
 
     first, again, other = tried("margin=0.1", "a"), tried("margin=0.1", "b"), tried("epochs=0 margin=0.1", "c")
     assert first.equals(again) and first.schema == TUNING_TRIALS.schema
@@ -89,7 +89,7 @@ def test_fewer_distractors_are_searched_where_the_settings_say_so(
     tmp_path: Path, tables: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
     few = TuningSettings(held_out=0.4, distractors=3)
-    assert run_trial("epochs=0", tmp_path, *tables, tuning=few, **SETTINGS)["searched"].item() == 11
+    assert run_trial("epochs=0", tmp_path, *tables, replace(SETTINGS, tuning=few))["searched"].item() == 11
 
 
 def test_trials_are_told_best_first_and_ties_by_name() -> None:

@@ -1,4 +1,4 @@
-"""The same rankings whatever the batch sizes, shard sizes, threads and order of shards."""
+"""The same rankings for all batch sizes, shard sizes, threads and orders of shards."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reading: whatever the file, upright RGB or one reason why not."""
+"""Reading: any file gives upright RGB or one reason why not."""
 
 import io
 import os

@@ -315,7 +315,7 @@ def test_of_more_than_a_thousand_queries_those_that_changed_most_are_shown(tmp_p
 
 
 def test_a_thousand_queries_of_noisy_photos_stay_under_60_megabytes() -> None:
-    """The worst case: no photo stands twice, and nothing in them compresses."""
+    """The worst case: no photo is listed twice, and nothing in them compresses."""
     noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8)
     coarse = len(_encoded(Image.fromarray(noise), _RESULT_BYTES // 36_000))
     large = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""The photo source of several machines: a photo belongs to one shard, whichever machine looks."""
+"""The photo source of several machines: a photo belongs to one shard on every machine."""
 
 from pathlib import Path
 

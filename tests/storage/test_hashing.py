@@ -1,4 +1,4 @@
-"""Fingerprints: equal for equal content, whatever the parts it comes in, and of the length asked for."""
+"""Fingerprints: equal for equal content, for content in any parts, and of the length asked for."""
 
 from pathlib import Path
 

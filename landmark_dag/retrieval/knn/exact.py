@@ -4,7 +4,7 @@ A fast product shortlists some more than k index rows for every query; their inn
 float64 and rounded once to float32. A bound on the fast product's error proves that no row outside the
 shortlist belongs into the answer; the few queries it cannot prove are searched again without a cut. Products
 of float16 numbers are multiples of 2^-48, so for vectors of about unit norm their sums in float64 are exact:
-the answer is the correctly rounded one, whatever the device, the backend and the blocks.
+the answer is the correctly rounded one, for any device, backend and blocks.
 """
 
 from functools import cached_property

@@ -1,7 +1,7 @@
 """A shortlist from products of 8-bit integers: four times as fast as float32 where a CPU multiplies them itself.
 
-Vectors are rotated, so that no coordinate stands out, and rounded to 127 steps of their own largest coordinate; those
-of the index to 63 on processors without instructions for it.
+Vectors are rotated, so that no coordinate is much larger than the others, and rounded to 127 steps of their own largest
+coordinate; those of the index to 63 on processors without instructions for it.
 The error of a product is bounded by what rounding took away from the two vectors (Cauchy and Schwarz), so the rows
 kept are those within that bound of the k-th best, however many these are for a query.
 """
@@ -33,7 +33,7 @@ class RoundedIndex:
     def __init__(self, vectors: Vectors, steps: tuple[int, int], *, kept: bool) -> None:
         """Prepare nothing yet; with `kept` a block is made once for all searches, and takes a byte a number.
 
-        `steps` are the largest integers of queries and of the index (cleaning.matching.integer_steps).
+        `steps` are the largest integers of queries and of the index (matching.mutual_matches.integer_steps).
         """
         self._vectors, self._keeps = vectors, kept
         self._blocks: dict[int, _Integers] = {}
@@ -103,8 +103,8 @@ def _integers(vectors: Vectors, rotation: _Rotation, steps: int, workers: Worker
     codes = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
     lost = np.empty(len(vectors))
-    how = (rotation.order, rotation.signs, rotation.bounds, steps)
-    workers.each(len(vectors), _round_rows, numbers(vectors), *how, codes, scales, lost)
+    rotating, rounded = (rotation.order, rotation.signs, rotation.bounds), (codes, scales, lost)
+    workers.each(len(vectors), _round_rows, numbers(vectors), rotating, steps, rounded)
     return _Integers(Factors(torch.from_numpy(codes), scales), lost)
 
 
@@ -118,8 +118,12 @@ def _error(norms: Lengths, of_queries: NDArray[np.float64], of_rows: float) -> N
 
 
 @njit(cache=True, nogil=True)
-def _round_rows(first, last, vectors, order, signs, bounds, steps, codes, scales, lost):  # type: ignore[no-untyped-def]
-    """Rotate and round vectors[first:last], some at a time: one coordinate of them all stands in a row of `values`."""
+def _round_rows(first, last, vectors, rotation, steps, rounded):  # type: ignore[no-untyped-def]
+    """Rotate and round vectors[first:last], some at a time: a row of `values` holds one coordinate of all of them.
+
+    `rotation` is the order, signs and bounds of `_Rotation`; `rounded` the codes, scales and lost lengths to fill.
+    """
+    (order, signs, bounds), (codes, scales, lost) = rotation, rounded
     values = np.zeros((len(order), _ROWS), np.float32)
     line = np.empty(len(order), np.float32)
     for start in range(first, last, _ROWS):

@@ -42,7 +42,7 @@ def ranked(
     keys = np.full((len(queries), max(k, shortlist.positions.shape[1])), _NONE)
     vectors, candidates = (numbers(queries), numbers(index)), (shortlist.positions, shortlist.counts)
     with Workers() as workers:
-        workers.each(len(index), _score_rows, *vectors, *candidates, exclude, keys, parts=_PARTS)
+        workers.each(len(index), _score_rows, vectors, candidates, exclude, keys, parts=_PARTS)
         workers.each(len(queries), _take_best, keys, similarity, positions)
     return similarity, positions
 
@@ -64,7 +64,7 @@ def _take_best(
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-def]
-    """Fill norms[first:last] with the lengths of the rows; NaN for a row of which a number exceeds `limit`."""
+    """Fill norms[first:last] with the lengths of the rows; NaN for a row with a number beyond `limit`."""
     for row in range(first, last):
         total, finite = 0.0, True
         for dimension in range(vectors.shape[1]):
@@ -75,8 +75,12 @@ def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _score_rows(first, last, queries, index, positions, counts, exclude, keys):  # type: ignore[no-untyped-def]
-    """Fill the keys of the candidates that stand in the index from `first` to `last`."""
+def _score_rows(first, last, vectors, candidates, exclude, keys):  # type: ignore[no-untyped-def]
+    """Fill the keys of the candidates with positions `first` to `last` in the index.
+
+    `vectors` are those of the queries and of the index, `candidates` the positions and counts of the shortlist.
+    """
+    (queries, index), (positions, counts) = vectors, candidates
     query = np.empty(queries.shape[1])
     places = np.empty(len(queries), np.int64)
     for row in range(len(queries)):

@@ -47,7 +47,7 @@ class Lengths:
 
 
 class Workers:
-    """As many threads as torch computes with, in each of which torch computes with one."""
+    """As many threads as torch uses; within each of them torch uses one."""
 
     def __init__(self) -> None:
         """Begin without threads; `with` starts and ends them."""
@@ -56,7 +56,7 @@ class Workers:
 
     def __enter__(self) -> "Workers":
         self._stack.enter_context(torch_threads(1))
-        # A thread that was not told itself would let OpenMP start helpers, which the others have to wait for.
+        # Without this, OpenMP starts helpers for each thread, and the others wait for them.
         pool = ThreadPoolExecutor(self._threads, initializer=torch.set_num_threads, initargs=(1,))
         self._pool = self._stack.enter_context(pool)
         return self

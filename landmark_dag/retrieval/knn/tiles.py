@@ -76,7 +76,7 @@ def shortlist_by_tiles(queries: Factors, blocks: Iterable[Block], k: int, worker
         np.divide(_MARGIN * error, queries.scales, out=margin, where=queries.scales > 0, casting="same_kind")
         workers.each(count, _search, queries, block, k, margin, found)
         rows = block.start + len(block.rows.values)
-    workers.each(count, _compact, k, margin, *found.of(slice(None)))
+    workers.each(count, _compact, k, margin, found.of(slice(None)))
     cut = np.full(count, -np.inf)
     np.multiply(found.cuts, queries.scales, out=cut, where=found.counts < rows, dtype=np.float64)
     return Shortlist(positions[:, : found.counts.max(initial=1)], found.counts, cut, error)
@@ -99,59 +99,64 @@ def _search(
             product = tile[: len(factors) * len(part)].view(len(factors), len(part))
             multiply(factors, part.T, out=product)
             of_part = scales[x : x + columns]
-            _scan(product.numpy(), of_part, block.start + x, k, margin[some], *found.of(some))
+            _scan(product.numpy(), of_part, block.start + x, k, margin[some], found.of(some))
 
 
 def _int_mm(factors: torch.Tensor, rows: torch.Tensor, *, out: torch.Tensor) -> None:
-    """Multiply int8 (q, d) by int8 (d, n) exactly, as far as cleaning.matching.integer_steps says."""
-    if rows.shape[1] == 1:  # a single vector may come to be the first factor, which then is too large
+    """Multiply int8 (q, d) by int8 (d, n) exactly, as far as matching.mutual_matches.integer_steps says."""
+    if rows.shape[1] == 1:  # a single vector may become the first factor, which must not be that large
         torch.mm(factors.int(), rows.int(), out=out)
     else:
         torch._int_mm(factors, rows, out=out)
 
 
 @njit(cache=True, nogil=True)
-def _scan(product, scales, first_position, k, margin, scores, positions, counts, cuts):  # type: ignore[no-untyped-def]
-    """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full."""
+def _scan(product, scales, first_position, k, margin, found):  # type: ignore[no-untyped-def]
+    """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full.
+
+    `found` holds the scores, positions, counts and cuts of `_Candidates`.
+    """
+    scores, positions, counts, cuts = found
     histogram = np.empty(_BINS, np.int64)
     columns, most = product.shape[1], 3 * scores.shape[1] // 4
     for row in range(product.shape[0]):
-        some, row_scores, row_positions = product[row], scores[row], positions[row]
+        row_scores, row_positions = scores[row], positions[row]
+        factors, kept = (product[row], scales), (row_scores, row_positions)
         count, cut = counts[row], cuts[row]
         for start in range(0, columns, _STEP):
             if count + _STEP > len(row_scores):
-                count, cut = _raise_cut(k, margin[row], row_scores, row_positions, count, most, cut, histogram)
+                count, cut = _raise_cut(k, margin[row], kept, count, most, cut, histogram)
             end = min(start + _STEP, columns)
             whole = end - (end - start) % LANES
             for column in range(start, whole, LANES):
-                position = first_position + column
-                count = keep_products(cut, some, scales, column, position, row_scores, row_positions, count)  # type: ignore[call-arg]
+                count = keep_products(cut, factors, column, first_position + column, kept, count)  # type: ignore[call-arg]
             for column in range(whole, end):
-                row_scores[count], row_positions[count] = (
-                    np.float32(some[column]) * scales[column],
-                    first_position + column,
-                )
+                row_scores[count] = np.float32(product[row, column]) * scales[column]
+                row_positions[count] = first_position + column
                 count += row_scores[count] > cut
         counts[row], cuts[row] = count, cut
 
 
 @njit(cache=True, nogil=True)
-def _compact(first, last, k, margin, scores, positions, counts, cuts):  # type: ignore[no-untyped-def]
-    """Raise the cut of every row to its last place."""
+def _compact(first, last, k, margin, found):  # type: ignore[no-untyped-def]
+    """Raise the cut of every row to its last place; `found` is as in `_scan`."""
+    scores, positions, counts, cuts = found
     histogram = np.empty(_BINS, np.int64)
     for row in range(first, last):
         if counts[row] > k:
             counts[row], cuts[row] = _raise_cut(
-                k, margin[row], scores[row], positions[row], counts[row], counts[row], cuts[row], histogram
+                k, margin[row], (scores[row], positions[row]), counts[row], counts[row], cuts[row], histogram
             )
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _raise_cut(k, margin, scores, positions, count, most, cut, histogram):  # type: ignore[no-untyped-def]
+def _raise_cut(k, margin, candidates, count, most, cut, histogram):  # type: ignore[no-untyped-def]
     """Raise a row's cut to `margin` under its k-th score, or until `most` are above it; drop what is under it.
 
-    The k-th score is told by the lower end of its bin of the histogram. Returns the new count and cut.
+    `candidates` are the row's scores and positions. The k-th score counts as the lower end of its bin of the histogram.
+    Returns the new count and cut.
     """
+    scores = candidates[0]
     low, high = scores[0], scores[0]
     for place in range(count):
         low, high = min(low, scores[place]), max(high, scores[place])
@@ -174,7 +179,7 @@ def _raise_cut(k, margin, scores, positions, count, most, cut, histogram):  # ty
         scores[count : -(-count // LANES) * LANES] = -np.inf
         kept = 0
         for place in range(0, count, LANES):
-            kept = keep_places(cut, place, scores, positions, kept)  # type: ignore[call-arg]
+            kept = keep_places(cut, place, candidates, kept)  # type: ignore[call-arg]
         count = kept
     for place in range(most, count):
         cut = max(cut, scores[place])

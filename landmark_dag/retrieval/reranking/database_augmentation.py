@@ -25,7 +25,7 @@ def database_augmentation(
     """Return float32 (n, d) of unit norm: each index vector plus its nearest others, weighted as in expansion.
 
     `neighbours` (n, count) are positions in the same `index` (n, d), and `similarities` (n, count) theirs; where
-    a vector stands among its own neighbours it is not added again. (Turcot and Lowe, ICCV workshops 2009, with
+    a vector is among its own neighbours, it is not added again. (Turcot and Lowe, ICCV workshops 2009, with
     the weights of `alpha_query_expansion`.)
     """
     itself = neighbours == np.arange(len(index))[:, None]

@@ -112,7 +112,7 @@ def insert_step(
     An index photo outside the list is inserted if it has the query's landmark and query confidence + index confidence >
     threshold, all in float32; by confidence descending (ties: position ascending). Returns offsets int64 (queries + 1),
     positions int32, and for every row its row in the given lists, int64, or -1 where it was inserted. Time is linear in
-    the lists, whatever the size of a landmark.
+    the lists, not on the size of a landmark.
     """
     check_lists(lists.offsets, lists.positions, len(queries.landmarks), len(groups.members))
     lengths = np.diff(lists.offsets)

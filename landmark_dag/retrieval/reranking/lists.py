@@ -40,7 +40,7 @@ class Lists:
         source: NDArray[np.int64],
         reasons: NDArray[np.int8],
     ) -> pl.DataFrame:
-        """Return the lists `positions` as tables.RANKING; `source` is a row's similarity, -1 for none."""
+        """Return the lists `positions` as schemas.RANKING; `source` is a row's similarity, -1 for none."""
         lengths = np.diff(offsets)
         rows = pl.Series(source).set(pl.Series(source < 0), None)
         frame = pl.DataFrame(
@@ -133,7 +133,7 @@ def _first_bad_rank(offsets, ranks):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _first_repeat(offsets, positions, index_size):  # type: ignore[no-untyped-def]
-    """Return the first row whose photo stands earlier in the same list, or -1."""
+    """Return the first row whose photo is listed earlier in the same list, or -1."""
     last_query = np.full(index_size, -1, np.int32)
     for query in range(len(offsets) - 1):
         for row in range(offsets[query], offsets[query + 1]):

@@ -1,4 +1,4 @@
-"""From ids to positions: where each of many ids stands among those that are known."""
+"""From ids to positions: the position of each of many ids among those that are known."""
 
 import numpy as np
 import polars as pl

@@ -210,7 +210,7 @@ def test_an_index_is_rounded_once_unless_it_is_too_large_to_be_kept(
 
 @pytest.mark.parametrize("instructions", ["AVX2", "AVX512_CORE"])
 def test_products_on_an_older_processor_find_the_same_neighbours(instructions: str) -> None:
-    """oneDNN, which multiplies, is told to use the instructions of one; the largest integers overflow there.
+    """oneDNN, which multiplies, may use the instructions of one only; the largest integers overflow there.
 
     A single index row, as tiles leave over, is multiplied otherwise.
     """

@@ -1,4 +1,4 @@
-"""Positions of ids, whatever the ids and their hashes."""
+"""Positions of ids, for any ids and hashes."""
 
 import numpy as np
 import polars as pl
