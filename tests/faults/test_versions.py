@@ -136,7 +136,7 @@ def test_a_record_of_another_format_or_of_a_missing_folder_counts_as_not_stored(
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 0}, tmp_path / "a.checkpoint")
-    with pytest.raises(InputError, match=r"a\.checkpoint is no checkpoint of format 1; delete it"):
+    with pytest.raises(InputError, match=r"a\.checkpoint is not a checkpoint of format 1; delete it"):
         Checkpoint(tmp_path / "a.checkpoint", {}).load()
 
 
