@@ -1,4 +1,4 @@
-"""Fetching files from a server: resumed where it broke off, checked, and in place only when whole."""
+"""Fetching files from a server: resumed after an interruption, checked, and moved into place only when whole."""
 
 import contextlib
 import hashlib
@@ -25,13 +25,13 @@ from landmark_dag.storage.secrets import without_secrets
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 16
 WRITTEN_AT_ONCE = 1 << 18
-"""Bytes gathered before they are written: the page cache holds a file written in larger pieces in larger
-pages, from which photos are read a third faster than from one written 64 KiB at a time."""
+"""Bytes that are collected before they are written: the page cache holds a file that is written in larger pieces in
+larger pages, from which photos are read a third faster than from a file written 64 KiB at a time."""
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class DownloadError(InputError):
-    """A file that could not be fetched."""
+    """A file could not be fetched."""
 
 
 class NotOnServer(DownloadError):
@@ -61,15 +61,14 @@ class _Answer:
 
 
 def fetch(url: str, target: Path, settings: DownloadSettings, md5: str | None = None) -> Path:
-    """Make `target` hold the file at `url`, and return it; an existing `target` is taken as it is.
+    """Fetch the file at `url` to `target`, unless it exists, and return `target`.
 
-    Bytes gather in `<target>.part`. With `md5` the file is checked, and a part left by a process that died is
-    resumed; without it nothing tells a stale part from a good one, and the file is fetched anew. Processes
-    that want the same file wait for each other.
+    Bytes are collected in `<target>.part`. With `md5` the file is checked, and the part of an interrupted process is
+    resumed. Without `md5` a stale part cannot be recognised, so the file is fetched from its beginning. Processes that
+    fetch the same file wait for each other.
 
-    Raises NotOnServer, or DownloadError when the server refuses, stays unreachable for all the retries, or
-    the whole file has another md5 sum (the part is kept, so that the sum can be accepted without fetching
-    it again).
+    Raises NotOnServer; DownloadError when the server refuses, stays unreachable in all retries, or when the whole file
+    has another md5 sum (the part is then kept, so that the sum can be accepted without fetching it again).
     """
     part = target.with_name(f"{target.name}.part")
     try:
