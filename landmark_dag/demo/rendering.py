@@ -76,7 +76,7 @@ def _check(root: Path, settings: RenderingSettings) -> None:
 
 
 def _landmark(settings: RenderingSettings, place: int) -> Landmark:
-    """A labelled landmark, each kind in turn; or a distractor, which may borrow a labelled one's style."""
+    """Return a labelled landmark, or a distractor, which may have the style of a labelled one."""
     kinds, rng = list(KINDS), generator(settings, "place", place)
     if place < settings.landmarks:
         return make_landmark(rng, kinds[place % len(kinds)], style_of(rng))

@@ -150,14 +150,14 @@ class Gldv2Source(PhotoSource):
         folder, tar = name.split("/")
         published = f"md5sum/{folder}/md5.{tar.removesuffix('.tar')}.txt"
         if name in self.settings.accepted_md5:
-            told, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
+            text, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
         elif _local_root(self.settings.base_url) is not None:
-            told, origin = self._file(published).read_text(errors="replace"), published
+            text, origin = self._file(published).read_text(errors="replace"), published
         else:
-            told, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
-        first = told.split()[0].lower() if told.split() else ""
+            text, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
+        first = text.split()[0].lower() if text.split() else ""
         if not re.fullmatch(r"[0-9a-f]{32}", first):
-            raise InputError(f"{origin} is {told[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
+            raise InputError(f"{origin} is {text[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
         return first
 
     def _verify_in_place(self, path: Path, name: str, root: Path) -> None:

@@ -140,16 +140,16 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     if not data:
         raise UnreadablePhoto("the file is empty")
     try:
-        with contextlib.ExitStack() as held:
+        with contextlib.ExitStack() as resources:
             webp = _webp_pixels(data)  # the decoder of a WebP allocates its memory when it is opened
             if webp > MAX_PIXELS:
                 raise UnreadablePhoto(f"decompression bomb: {webp} pixels")
             if webp > _LARGE_PIXELS:
-                held.enter_context(_one_large_photo)
-            image = held.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
+                resources.enter_context(_one_large_photo)
+            image = resources.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
             _check_extent(image, data)
             if not webp and image.width * image.height > _LARGE_PIXELS:
-                held.enter_context(_one_large_photo)
+                resources.enter_context(_one_large_photo)
             yield image
     except UnreadablePhoto:
         raise
@@ -160,9 +160,9 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from None
     except Exception as error:  # for hostile bytes Pillow's decoders raise any kind of exception
-        told = " ".join(str(error).split()) or type(error).__name__
-        kind = "truncated" if "truncated" in told.lower() or _ends_early(data) else "broken"
-        raise UnreadablePhoto(f"the photo is {kind}: {told}") from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        kind = "truncated" if "truncated" in reason.lower() or _ends_early(data) else "broken"
+        raise UnreadablePhoto(f"the photo is {kind}: {reason}") from None
 
 
 def _webp_pixels(data: bytes) -> int:

@@ -43,7 +43,7 @@ def test_a_one_sided_surface_is_not_seen_from_behind() -> None:
     assert (canvas == 7).all()
 
 
-def test_what_lies_behind_the_camera_is_not_drawn() -> None:
+def test_what_is_behind_the_camera_is_not_drawn() -> None:
     ground = Surface(spotted(80, 50), np.array([-50.0, 0, 50]), np.array([100.0, 0, 0]), np.array([0, 0, -100.0]))
     camera = look_at(np.array([0, 2.0, 0]), np.array([0, 2.0, 10]), 0.0, 300, 400, 300)
     canvas = np.full((300, 400, 3), 200, np.float32)

@@ -185,7 +185,7 @@ def test_settings_that_cannot_be_met_are_refused_by_name(
     assert not (tmp_path / "photos").exists()
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="not an empty folder"):
         render_photos(tmp_path, SMALL)
