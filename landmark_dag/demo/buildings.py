@@ -1,4 +1,4 @@
-"""Buildings: boxes, roofs, domes and spires put together into landmarks of twelve kinds."""
+"""Buildings: landmarks of twelve kinds, made of boxes, roofs, domes and spires."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 
 from landmark_dag.demo.camera import Surface, Texture
 from landmark_dag.demo.facades import Style, cornice, facade, quoins, wall
-from landmark_dag.demo.painting import PIXELS_PER_METRE, Colour, Painting, masonry, tinted, varied
+from landmark_dag.demo.painting import PIXELS_PER_METRE, UPPER_HALF, Colour, Painting, masonry, tinted, varied
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Building:
 
 
 class _Site:
-    """Collects a building's surfaces; painted from the back to the front."""
+    """Collects the surfaces of a building, and sorts them from back to front."""
 
     def __init__(self) -> None:
         self._entries: list[tuple[tuple[float, int], Surface]] = []
@@ -29,7 +29,7 @@ class _Site:
     def box(
         self, front: Painting, side: Painting, style: Style, x: float, z: float, depth: float, foot: float = 0
     ) -> None:
-        """A box whose front is centred at `x`, at distance `z`, with a flat top."""
+        """Add a box with a flat top, whose front is centred at `x`, at distance `z`."""
         width, height = front.width / PIXELS_PER_METRE, front.height / PIXELS_PER_METRE
         left, right, top = x - width / 2, x + width / 2, foot + height
         side.modulate(np.full((side.height, side.width), 0.86, np.float32))
@@ -41,13 +41,13 @@ class _Site:
         self._add(z, 2, front.texture(style.flood), (left, top, z), (width, 0, 0), (0, -height, 0))
 
     def sheet(self, painting: Painting, style: Style, x: float, z: float, foot: float, lean: float = 0) -> None:
-        """A cut-out standing at `foot`, leaning back by `lean` metres (a roof does)."""
+        """Add a cut-out that stands at the height `foot` and, as a roof does, leans back by `lean` metres."""
         width, height = painting.width / PIXELS_PER_METRE, painting.height / PIXELS_PER_METRE
         corner, down = (x - width / 2, foot + height, z + lean), (0, -height, -lean)
         self._add(z, 3, painting.texture(style.flood), corner, (width, 0, 0), down, one_sided=False)
 
     def building(self) -> Building:
-        """Everything collected so far."""
+        """Return the building of all surfaces added."""
         surfaces = tuple(surface for _, surface in sorted(self._entries, key=lambda entry: entry[0]))
         corners = np.concatenate([surface.corners for surface in surfaces])
         return Building(surfaces, 2 * float(np.abs(corners[:, 0]).max()), float(corners[:, 1].max()))
@@ -92,7 +92,7 @@ def dome(rng: np.random.Generator, style: Style, radius: float, onion: bool = Fa
         painting.rectangle(middle + x * r - r * 0.08, rim + r * 0.2, r * 0.16, r * 0.42, style.glass, 230)
     painting.rectangle(middle - 1.06 * r, rim - 0.06 * r, 2.12 * r, 0.14 * r, style.trim)
     swell = 1.08 if onion else 1.0
-    painting.ellipse(middle, rim, r * swell, r * 1.05, style.roof, 0, (180, 360))
+    painting.ellipse(middle, rim, r * swell, r * 1.05, style.roof, sector=UPPER_HALF)
     if onion:
         painting.polygon(
             [(middle - r * 0.5, rim - r * 0.85), (middle, rim - r * 1.6), (middle + r * 0.5, rim - r * 0.85)],
@@ -177,7 +177,7 @@ def columns(rng: np.random.Generator, style: Style, width: float, height: float,
 
 
 def clock(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, r: float) -> None:
-    """A clock face that stopped at this landmark's own hour."""
+    """Paint a clock face that shows this landmark's own time."""
     painting.ellipse(x, y, r * 1.2, r * 1.2, style.accent)
     painting.ellipse(x, y, r, r, (246, 240, 222), 255)
     for hour in np.arange(12) * np.pi / 6:
@@ -196,7 +196,7 @@ def clock(painting: Painting, rng: np.random.Generator, style: Style, x: float, 
 
 
 def rose_window(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, r: float) -> None:
-    """A round window of coloured petals."""
+    """Paint a round window of coloured petals."""
     painting.ellipse(x, y, r * 1.18, r * 1.18, style.trim)
     painting.ellipse(x, y, r, r, (34, 32, 44), 120)
     petals = int(rng.integers(6, 13))
@@ -216,7 +216,7 @@ def rose_window(painting: Painting, rng: np.random.Generator, style: Style, x: f
 
 
 def _round_shading(painting: Painting) -> None:
-    """Light from the left, as on something round."""
+    """Shade the painting as something round in light from the left."""
     across = np.linspace(-1, 1, painting.width, dtype=np.float32)
     painting.modulate(np.broadcast_to(1.08 - 0.3 * np.maximum(across, 0) ** 1.5, (painting.height, painting.width)))
 

@@ -1,4 +1,4 @@
-"""A pinhole camera and the textured planes it sees, drawn back to front."""
+"""A pinhole camera, and drawing of textured planes as it sees them."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 NEAREST = 0.05
-"""Metres in front of the camera from which a corner counts as visible."""
+"""Smallest distance in front of the camera, metres, at which a corner is visible."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Texture:
 
     @cached_property
     def pyramids(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Each picture followed by its halves, so that a distant view does not alias."""
+        """Each picture at full size, half, a quarter and so on, so that a distant view does not alias."""
         return _halves(self.day), _halves(self.night)
 
 
@@ -30,7 +30,7 @@ class Surface:
     """A texture on a parallelogram in the world (metres; x right, y up, z away from the front).
 
     `corner` is where the texture's top left lies; `right` and `down` span its whole width and height.
-    A one-sided surface is seen only from the side from which its texture is not mirrored.
+    A one-sided surface is visible only from the side where its texture is not mirrored.
     """
 
     texture: Texture
@@ -41,7 +41,7 @@ class Surface:
 
     @cached_property
     def normal(self) -> np.ndarray:
-        """float64 (3,), towards the side from which the texture is not mirrored; as long as its area."""
+        """float64 (3,), towards the side where the texture is not mirrored; its length is the surface's area."""
         return np.cross(self.right, self.down)
 
     @cached_property
@@ -67,7 +67,7 @@ class Camera:
         return np.array([[self.focal, 0, self.width / 2], [0, self.focal, self.height / 2], [0, 0, 1]])
 
     def project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels (n, 2) and depths (n,) of world points (n, 3)."""
+        """Return pixels (n, 2) and depths (n,) of world points (n, 3)."""
         seen = (points - self.position) @ self.rotation.T @ self.intrinsics.T
         return seen[:, :2] / np.maximum(seen[:, 2:], NEAREST), seen[:, 2]
 
@@ -103,7 +103,7 @@ def draw_surface(canvas: np.ndarray, surface: Surface, camera: Camera, night: bo
 
 
 def level_picture(surface: Surface, level: int, night: bool) -> np.ndarray:
-    """The texture at one level of its pyramid."""
+    """Return the texture at one level of its pyramid."""
     return surface.texture.pyramids[1 if night else 0][level]
 
 
@@ -117,7 +117,7 @@ def _halves(picture: np.ndarray) -> list[np.ndarray]:
 
 
 def _homography(surface: Surface, camera: Camera, level: int) -> np.ndarray:
-    """Map of texture pixels to picture pixels; its third coordinate is the depth in metres."""
+    """Return the map of texture pixels to picture pixels; its third coordinate is the depth in metres."""
     height, width = level_picture(surface, level, night=False).shape[:2]
     columns = [surface.right / width, surface.down / height, surface.corner - camera.position]
     return np.asarray(camera.intrinsics @ camera.rotation @ np.array(columns).T)
@@ -135,7 +135,7 @@ def _bounds(pixels: np.ndarray, camera: Camera) -> tuple[int, int, int, int]:
 
 
 def _level(surface: Surface, pixels: np.ndarray, whole: bool) -> int:
-    """The level of the pyramid with about as many pixels as the surface fills in the picture."""
+    """Return the level of the pyramid with about as many pixels as the surface covers in the picture."""
     if not whole:
         return 0
     height, width = surface.texture.day.shape[:2]
@@ -146,7 +146,7 @@ def _level(surface: Surface, pixels: np.ndarray, whole: bool) -> int:
 
 
 def _in_front(to_pixels: np.ndarray, width: int, height: int) -> np.ndarray:
-    """bool (height, width): whether the plane's point seen at a pixel lies in front of the camera."""
+    """Return bool (height, width): whether the point of the plane at a pixel is in front of the camera."""
     across, along, constant = np.linalg.inv(to_pixels)[2]
     inverse_depth = across * np.arange(width)[None, :] + along * np.arange(height)[:, None] + constant
     return np.asarray(inverse_depth > 0)
@@ -154,7 +154,7 @@ def _in_front(to_pixels: np.ndarray, width: int, height: int) -> np.ndarray:
 
 @njit(cache=True, nogil=True)
 def _blend(target, layer, light):  # type: ignore[no-untyped-def]
-    """Put `layer` (premultiplied RGBA) over `target`, with its colours scaled by `light`."""
+    """Blend `layer` (premultiplied RGBA) over `target`, with its colours scaled by `light`."""
     for row in range(layer.shape[0]):
         for column in range(layer.shape[1]):
             alpha = layer[row, column, 3]

@@ -1,11 +1,13 @@
-"""Facades: walls with windows, doors, cornices and ornaments, each landmark's own."""
+"""Facades: walls with windows, doors, cornices and ornaments, different for each landmark."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from landmark_dag.demo.painting import (
     PIXELS_PER_METRE,
+    UPPER_HALF,
     Colour,
     Painting,
     cloudy,
@@ -49,15 +51,12 @@ _PALETTES: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
     ((128, 82, 74), (200, 160, 130), (48, 46, 54), (190, 160, 70)),
 )
 _FLOODS: tuple[Colour, ...] = ((0.66, 0.5, 0.3), (0.56, 0.52, 0.46), (0.36, 0.48, 0.66), (0.62, 0.38, 0.4))
-Box = tuple[float, float, float, float]
-"""An opening in a wall: x of its middle, y of its top, width and height."""
-
 _MASONRY = ("ashlar", "brick", "plaster", "ashlar", "rubble")
 _WINDOWS = ("arched", "shuttered", "gothic", "mullioned", "balcony", "round-headed pair")
 
 
 def style_of(rng: np.random.Generator) -> Style:
-    """Draw a style; two landmarks may well share palette and window kind."""
+    """Draw a style at random; two landmarks may share palette and kind of window."""
     wall, trim, roof, accent = _PALETTES[int(rng.integers(len(_PALETTES)))]
     return Style(
         wall=varied(wall, rng, 7),
@@ -72,7 +71,7 @@ def style_of(rng: np.random.Generator) -> Style:
 
 
 def wall(rng: np.random.Generator, style: Style, width: float, height: float) -> Painting:
-    """A bare wall of `width` by `height` metres."""
+    """Return a bare wall of `width` by `height` metres."""
     scale = PIXELS_PER_METRE
     painting = Painting(max(16, round(width * scale)), max(16, round(height * scale)), style.wall)
     if style.masonry == "brick":
@@ -90,21 +89,19 @@ def wall(rng: np.random.Generator, style: Style, width: float, height: float) ->
 def facade(
     rng: np.random.Generator, style: Style, width: float, height: float, floors: int, ground: str, words: int = 1
 ) -> Painting:
-    """A wall with `floors` rows of windows over a ground floor: 'doors', 'arcade', 'shops' or 'windows'."""
+    """Return a wall with `floors` storeys, the ground floor with 'doors', 'arcade', 'shops' or 'windows'."""
     painting, scale = wall(rng, style, width, height), PIXELS_PER_METRE
     weather(painting, rng)
     bays = max(1, round(width / rng.uniform(2.8, 3.8)))
     storey = painting.height / (floors + 0.25)
     pitch = painting.width / bays
-    kind = style.window
     for floor in range(floors):
         top = painting.height - (floor + 1) * storey
         if floor == 0 and ground != "windows":
             ground_floor(painting, rng, style, ground, top, storey, bays)
         else:
             for bay in range(bays):
-                box = ((bay + 0.5) * pitch, top + storey * 0.2, pitch * 0.46, storey * 0.62)
-                window(painting, rng, style, kind, box)
+                window(painting, rng, style, (bay + 0.5) * pitch, top + storey * 0.2, pitch * 0.46, storey * 0.62)
         cornice(painting, style, top + storey * 0.02, scale * 0.3)
     cornice(painting, style, 0, scale * 0.6, dentils=True)
     for edge in (0.0, painting.width - 0.5 * scale):
@@ -114,7 +111,7 @@ def facade(
 
 
 def cornice(painting: Painting, style: Style, y: float, thickness: float, dentils: bool = False) -> None:
-    """A projecting course across the wall, with its shadow below."""
+    """Paint a projecting course across the wall, with its shadow below."""
     painting.rectangle(0, y, painting.width, thickness, style.trim)
     painting.shade(0, y + thickness * 0.55, painting.width, thickness * 0.2, 0.8)
     painting.shade(0, y + thickness, painting.width, thickness * 0.6, 0.62)
@@ -124,26 +121,25 @@ def cornice(painting: Painting, style: Style, y: float, thickness: float, dentil
 
 
 def quoins(painting: Painting, rng: np.random.Generator, style: Style, x: float, width: float) -> None:
-    """Corner stones from top to bottom."""
+    """Paint corner stones from top to bottom."""
     for i, y in enumerate(np.arange(0, painting.height, width)):
         extra = width * 0.5 * (i % 2)
         left = x if x < painting.width / 2 else x - extra
         painting.rectangle(left, y, width + extra, width * 0.92, tinted(style.trim, rng.uniform(0.82, 1.0)))
 
 
-def window(painting: Painting, rng: np.random.Generator, style: Style, kind: str, box: Box) -> None:
-    """Paint a window of the given kind. No two are quite the same."""
-    x, y, w, h = box
+def window(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, w: float, h: float) -> None:
+    """Paint a window of the style's kind, varied at random; (x, y) is the middle of its top."""
+    kind = style.window
     glow = float(rng.uniform(120, 255)) if rng.random() < 0.55 else 0.0
     glass = tinted(style.glass, float(rng.uniform(0.6, 1.5)))
     frame = w * 0.16
     painting.shade(x - w / 2 - frame, y + h, w + 2 * frame, h * 0.12, 0.7)
     if kind == "round-headed pair":
         for side in (-0.27, 0.27):
-            pane = (x + side * w, y, w * 0.44, h)
-            _opening(painting, style.trim, glass, glow, pane, frame * 0.7, pointed=False)
+            _opening(painting, style.trim, glass, glow, Box(x + side * w, y, w * 0.44, h), frame * 0.7, pointed=False)
     elif kind in ("arched", "gothic"):
-        _opening(painting, style.trim, glass, glow, box, frame, pointed=kind == "gothic")
+        _opening(painting, style.trim, glass, glow, Box(x, y, w, h), frame, pointed=kind == "gothic")
     else:
         painting.rectangle(x - w / 2 - frame, y - frame, w + 2 * frame, h + frame * 2, style.trim)
         painting.rectangle(x - w / 2, y, w, h, glass, glow)
@@ -152,20 +148,27 @@ def window(painting: Painting, rng: np.random.Generator, style: Style, kind: str
     painting.line((x, y + h * 0.08), (x, y + h), tinted(style.trim, 0.85), w * 0.07)
     for row in (0.36, 0.68):
         painting.line((x - w / 2, y + h * row), (x + w / 2, y + h * row), tinted(style.trim, 0.85), w * 0.06)
-    _sill(painting, rng, style, kind, box)
+    _sill(painting, rng, style, x, y, w, h)
 
 
 def ground_floor(
     painting: Painting, rng: np.random.Generator, style: Style, kind: str, top: float, storey: float, bays: int
 ) -> None:
-    """Doors, an arcade or shops along the foot of the wall."""
+    """Paint doors, an arcade or shops along the foot of the wall."""
     pitch, foot = painting.width / bays, top + storey
     entrance = int(rng.integers(bays)) if kind == "shops" else bays // 2
     for bay in range(bays):
         x = (bay + 0.5) * pitch
         if kind == "arcade":
-            arch = (x, top + storey * 0.16, pitch * 0.66, storey)
-            _opening(painting, style.trim, (44, 36, 34), 150, arch, pitch * 0.09, pointed=False)
+            _opening(
+                painting,
+                style.trim,
+                (44, 36, 34),
+                150,
+                Box(x, top + storey * 0.16, pitch * 0.66, storey),
+                pitch * 0.09,
+                pointed=False,
+            )
             painting.line((x, top + storey * 0.3), (x, top + storey * 0.45), (60, 50, 40), 2)
             painting.ellipse(x, top + storey * 0.5, pitch * 0.05, pitch * 0.08, (240, 220, 160), 255)
         elif bay == entrance or (kind == "doors" and rng.random() < 0.18):
@@ -173,11 +176,11 @@ def ground_floor(
         elif kind == "shops":
             _shop(painting, rng, style, x, top + storey * 0.14, pitch * 0.84, foot)
         else:
-            window(painting, rng, style, style.window, (x, top + storey * 0.3, pitch * 0.42, storey * 0.5))
+            window(painting, rng, style, x, top + storey * 0.3, pitch * 0.42, storey * 0.5)
 
 
 def ornaments(painting: Painting, rng: np.random.Generator, style: Style, floors: int, bays: int, words: int) -> None:
-    """What makes the wall this one: lettering, and medallions, banners and niches between the windows."""
+    """Paint what distinguishes the wall: lettering, and medallions, banners and niches between the windows."""
     storey, pitch = painting.height / (floors + 0.25), painting.width / bays
     piers = [
         (edge * pitch, painting.height - (floor + 0.55) * storey)
@@ -198,8 +201,17 @@ def ornaments(painting: Painting, rng: np.random.Generator, style: Style, floors
         _ivy(painting, rng, painting.width * float(rng.choice([0.04, 0.96])), storey)
 
 
+class Box(NamedTuple):
+    """A place for an opening: (x, y) is the middle of its top, w and h its width and height."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
 def _outline(x: float, y: float, w: float, h: float, pointed: bool) -> list[tuple[float, float]]:
-    """Corners of an opening with a round or pointed head, from the bottom left."""
+    """Return the corners of an opening with a round or pointed head, from the bottom left."""
     if pointed:
         head = [(x - w / 2, y + w * 0.8), (x - w * 0.36, y + w * 0.3), (x, y)]
         head += [(x + w * 0.36, y + w * 0.3), (x + w / 2, y + w * 0.8)]
@@ -210,7 +222,7 @@ def _outline(x: float, y: float, w: float, h: float, pointed: bool) -> list[tupl
 
 
 def _opening(
-    painting: Painting, trim: Colour, fill: Colour, glow: float, box: Box, frame: float, *, pointed: bool
+    painting: Painting, trim: Colour, fill: Colour, glow: float, box: Box, frame: float, pointed: bool
 ) -> None:
     x, y, w, h = box
     painting.polygon(_outline(x, y - frame, w + 2 * frame, h + frame, pointed), trim)
@@ -224,7 +236,7 @@ def _lintel(painting: Painting, rng: np.random.Generator, style: Style, x: float
         painting.polygon([(x - w * 0.62, y), (x, y - w * 0.32), (x + w * 0.62, y)], style.trim)
         painting.polygon([(x - w * 0.4, y - 1), (x, y - w * 0.2), (x + w * 0.4, y - 1)], tinted(style.trim, 0.75))
     elif kind == 1:
-        painting.ellipse(x, y, w * 0.55, w * 0.28, style.trim, 0, (180, 360))
+        painting.ellipse(x, y, w * 0.55, w * 0.28, style.trim, sector=UPPER_HALF)
         painting.ellipse(x, y - w * 0.1, w * 0.1, w * 0.1, tinted(style.accent, 1.1))
     else:
         painting.rectangle(x - w * 0.6, y - w * 0.14, w * 1.2, w * 0.16, style.trim)
@@ -244,10 +256,9 @@ def _curtains(
         painting.polygon([(x - w / 2, y), (x + w / 2, y), (x - w / 2, y + h)], tinted(cloth, 0.6), glow * 0.7)
 
 
-def _sill(painting: Painting, rng: np.random.Generator, style: Style, kind: str, box: Box) -> None:
-    x, y, w, h = box
+def _sill(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, w: float, h: float) -> None:
     painting.rectangle(x - w * 0.66, y + h, w * 1.32, h * 0.06, style.trim)
-    if kind == "shuttered":
+    if style.window == "shuttered":
         shutter = tinted(style.accent, rng.uniform(0.85, 1.15))
         closed = rng.random() < 0.2
         for side in (-1, 1):
@@ -255,7 +266,7 @@ def _sill(painting: Painting, rng: np.random.Generator, style: Style, kind: str,
             painting.rectangle(left, y, w * 0.5, h, shutter)
             for row in np.linspace(0.1, 0.9, 7):
                 painting.line((left, y + h * row), (left + w * 0.5, y + h * row), tinted(shutter, 0.7))
-    elif kind == "balcony":
+    elif style.window == "balcony":
         painting.rectangle(x - w * 0.8, y + h * 0.98, w * 1.6, h * 0.07, tinted(style.trim, 0.9))
         for bar in np.linspace(-0.78, 0.78, 9):
             painting.line((x + bar * w, y + h * 0.66), (x + bar * w, y + h), (34, 34, 38), 1.4)
@@ -270,8 +281,8 @@ def _door(
     painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, w: float, foot: float
 ) -> None:
     leaf, h = tinted(style.accent, 0.75), foot - y
-    _opening(painting, style.trim, leaf, 0, (x, y, w, h), w * 0.16, pointed=style.window == "gothic")
-    painting.ellipse(x, y + w * 0.5, w * 0.4, w * 0.38, tinted(style.glass, 1.2), 230, (180, 360))
+    _opening(painting, style.trim, leaf, 0, Box(x, y, w, h), w * 0.16, pointed=style.window == "gothic")
+    painting.ellipse(x, y + w * 0.5, w * 0.4, w * 0.38, tinted(style.glass, 1.2), 230, UPPER_HALF)
     for spoke in np.linspace(-0.36, 0.36, 5):
         painting.line((x, y + w * 0.5), (x + spoke * w, y + w * 0.16), style.trim, 1.5)
     painting.line((x, y + w * 0.5), (x, foot), tinted(leaf, 0.45), 2)
@@ -335,7 +346,7 @@ def _banner(painting: Painting, rng: np.random.Generator, style: Style, x: float
 def _niche(painting: Painting, rng: np.random.Generator, style: Style, x: float, y: float, size: float) -> None:
     w, h = size * 0.7, size * 2.1
     top = y - h / 2
-    _opening(painting, style.trim, tinted(style.wall, 0.5), 0, (x, top, w, h), w * 0.14, pointed=False)
+    _opening(painting, style.trim, tinted(style.wall, 0.5), 0, Box(x, top, w, h), w * 0.14, pointed=False)
     stone, lean = varied(style.trim, rng, 6), rng.uniform(-0.12, 0.12) * w
     shoulders = [(x - w * 0.2 + lean, top + h * 0.4), (x + w * 0.2 + lean, top + h * 0.4)]
     painting.polygon([(x - w * 0.3, top + h), *shoulders, (x + w * 0.3, top + h)], stone)

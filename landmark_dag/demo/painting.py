@@ -1,4 +1,4 @@
-"""Painting textures: a canvas with colour, opacity and glow, and the walls and ornaments put on it."""
+"""Painting textures: a canvas with colour, opacity and glow, and patterns and pictures to paint on it."""
 
 import cv2
 import numpy as np
@@ -7,22 +7,27 @@ from landmark_dag.demo.camera import Texture
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
+Sector = tuple[float, float]
+"""Start and end of a sector, degrees clockwise from the right."""
+
+WHOLE: Sector = (0, 360)
+UPPER_HALF: Sector = (180, 360)
 
 PIXELS_PER_METRE = 20
 """Resolution of the textures of buildings and rooms."""
 
 _LAMP_LIGHT: Colour = (176, 135, 71)
-"""What shines through a lit window."""
+"""Light in a window at night."""
 
 _SHIFT = 4
 """Fractional bits of the coordinates given to OpenCV's drawing functions."""
 
 
 class Painting:
-    """A picture being painted; lengths are pixels, colours RGB in 0..255.
+    """A picture that functions paint on; lengths are pixels, colours RGB in 0..255.
 
-    `rgb` uint8 (h, w, 3); `alpha` uint8 (h, w), where something is painted; `glow` uint8 (h, w), how
-    strongly a pixel shines by itself at night.
+    `rgb` is uint8 (h, w, 3). `alpha` uint8 (h, w) is 255 where something is painted. `glow` uint8 (h, w) is how
+    strongly a pixel shines at night.
     """
 
     def __init__(self, width: int, height: int, background: Colour | None = None) -> None:
@@ -46,9 +51,9 @@ class Painting:
             layer[top:bottom, left:right] = value
 
     def ellipse(
-        self, x: float, y: float, across: float, along: float, colour: Colour, glow: float = 0, sector: Point = (0, 360)
+        self, x: float, y: float, across: float, along: float, colour: Colour, glow: float = 0, sector: Sector = WHOLE
     ) -> None:
-        """Fill the ellipse of centre (x, y) and radii `across` and `along`, or a `sector` of it in degrees."""
+        """Fill the ellipse, or a sector of it, with centre (x, y) and radii `across` and `along`."""
         centre = (round(x * (1 << _SHIFT)), round(y * (1 << _SHIFT)))
         axes = (max(1, round(across * (1 << _SHIFT))), max(1, round(along * (1 << _SHIFT))))
         for layer, value in self._layers(colour, glow):
@@ -80,12 +85,12 @@ class Painting:
         self.rgb[:] = np.clip(self.rgb * factors[:, :, None], 0, 255)
 
     def lit_texture(self) -> Texture:
-        """The finished texture of something indoors, the same by day and by night."""
+        """Return the texture of something indoors, the same by day and by night."""
         picture = self._premultiplied(self.rgb)
         return Texture(picture, picture)
 
     def texture(self, flood: Colour = (0.62, 0.5, 0.36), dark: float = 0.16) -> Texture:
-        """The finished texture; by night it is lit from below in the colour `flood`, and windows glow."""
+        """Return the texture; at night it is lit from below in the colour `flood`, and windows glow."""
         height = np.linspace(0.0, 1.0, self.height, dtype=np.float32)[:, None, None]
         night = self.rgb * (np.float32(dark) + np.array(flood, np.float32) * (0.25 + 0.75 * height))
         lit = self.glow > 0
@@ -105,19 +110,19 @@ class Painting:
 
 
 def tinted(colour: Colour, factor: float) -> Colour:
-    """`colour` times `factor`, cut to 0..255."""
+    """Return `colour` times `factor`, cut to 0..255."""
     red, green, blue = (float(min(255.0, max(0.0, channel * factor))) for channel in colour)
     return red, green, blue
 
 
 def varied(colour: Colour, rng: np.random.Generator, spread: float = 14) -> Colour:
-    """`colour` moved at random by about `spread` in each channel."""
+    """Return `colour` changed at random by about `spread` in each channel."""
     red, green, blue = np.clip(np.array(colour) + rng.normal(0, spread, 3), 0, 255)
     return float(red), float(green), float(blue)
 
 
 def cloudy(rng: np.random.Generator, width: int, height: int, coarsest: float, octaves: int = 3) -> np.ndarray:
-    """Smooth noise, float32 (height, width) in -1..1, whose largest blobs are `coarsest` pixels wide."""
+    """Return smooth noise, float32 (height, width) in -1..1, whose largest blobs are `coarsest` pixels wide."""
     total = np.zeros((height, width), np.float32)
     for octave in range(octaves):
         step = coarsest / 2**octave
@@ -130,7 +135,7 @@ def cloudy(rng: np.random.Generator, width: int, height: int, coarsest: float, o
 def masonry(
     painting: Painting, rng: np.random.Generator, course: float, length: float, contrast: float, mortar: float
 ) -> None:
-    """Divide the painting into blocks `length` by `course` pixels, each of its own brightness."""
+    """Divide the painting into blocks of `length` by `course` pixels, each with its own brightness."""
     rows = np.arange(painting.height) // course
     shifted = (rows % 2) * (length / 2)
     columns = (np.arange(painting.width)[None, :] + shifted[:, None]) // length

@@ -1,5 +1,6 @@
-"""What every photo of a rendered set shows, decided before any of them is rendered."""
+"""The plan of a rendered set: what every photo shows, decided before any photo is rendered."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -8,13 +9,12 @@ import numpy as np
 
 from landmark_dag.demo.buildings import KINDS
 from landmark_dag.settings.demo import RenderingSettings
-from landmark_dag.storage.hashing import fingerprint
 
 View = Literal["day", "night", "interior", "landscape"]
 
 _FIRST_NAMES = ("amber", "azure", "cedar", "coral", "ivory", "juniper", "laurel", "marble")
 MOST_LANDMARKS = len(_FIRST_NAMES) * len(KINDS)
-"""How many landmarks can have a name of their own."""
+"""Number of landmarks with different names."""
 
 _LANDSCAPES = 0.3
 """Share of the distractors that show no building at all."""
@@ -25,9 +25,9 @@ _OTHER_LANDMARKS = 0.5
 
 @dataclass(frozen=True)
 class PlannedPhoto:
-    """One photo: what it shows, and the labelled landmark whose train folder it is put into.
+    """One photo: what it shows, and the landmark in whose train folder it is.
 
-    Places 0, 1, ... up to the number of landmarks are labelled; later ones are distractors, and None is a
+    The first places, as many as there are landmarks, are labelled; later places are distractors, and None is a
     landscape. `folder` is None in index and query, and differs from `place` where the label is wrong.
     """
 
@@ -39,18 +39,18 @@ class PlannedPhoto:
 
 
 def plan_photos(settings: RenderingSettings) -> list[PlannedPhoto]:
-    """Every photo of the set, in the order train, index, query."""
+    """Return every photo of the set, in the order train, index, query."""
     return [*_plan_train(settings), *_plan_searched(settings, "index"), *_plan_searched(settings, "query")]
 
 
 def generator(settings: RenderingSettings, *purpose: str | int) -> np.random.Generator:
-    """A random generator of its own for each purpose, so that no photo depends on the others."""
-    seed = bytes.fromhex(fingerprint(repr((settings.seed, *purpose)).encode()))
-    return np.random.default_rng(int.from_bytes(seed, "little"))
+    """Return the random generator for one purpose; each photo has its own, and does not depend on other photos."""
+    digest = hashlib.blake2b(repr((settings.seed, *purpose)).encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
 def landmark_name(place: int) -> str:
-    """The folder name of a labelled landmark, such as `amber_cathedral`; different for each place."""
+    """Return the folder name of a labelled landmark, such as `amber_cathedral`, different for each place."""
     kinds = list(KINDS)
     return f"{_FIRST_NAMES[(place // len(kinds) + place) % len(_FIRST_NAMES)]}_{kinds[place % len(kinds)]}"
 
@@ -85,11 +85,11 @@ def _plan_searched(settings: RenderingSettings, split: str) -> list[PlannedPhoto
 
 
 def _image_id(settings: RenderingSettings, split: str, number: int) -> str:
-    return fingerprint(f"{settings.seed} {split} {number}".encode(), size=8)
+    return hashlib.blake2b(f"{settings.seed} {split} {number}".encode(), digest_size=8).hexdigest()
 
 
 def _labelled(rng: np.random.Generator, settings: RenderingSettings, photos: int) -> list[tuple[int, View]]:
-    """Share `photos` out to the landmarks, some getting up to three times as many as others."""
+    """Return what `photos` photos show; some landmarks get up to three times as many as others."""
     popularity = rng.uniform(0.6, 1.8, settings.landmarks)
     ends = np.round(np.cumsum(popularity) / popularity.sum() * (photos - settings.landmarks)).astype(int)
     counts = np.diff(ends, prepend=0) + 1
@@ -103,7 +103,7 @@ def _labelled(rng: np.random.Generator, settings: RenderingSettings, photos: int
 
 
 def _distractor(rng: np.random.Generator, settings: RenderingSettings) -> tuple[int | None, View]:
-    """A landscape, or a place that is not labelled."""
+    """Return what a distractor shows: a landscape, or a place that is not labelled."""
     if rng.random() < _LANDSCAPES:
         return None, "landscape"
     unlabelled = max(2, settings.landmarks // 2)
@@ -111,7 +111,7 @@ def _distractor(rng: np.random.Generator, settings: RenderingSettings) -> tuple[
 
 
 def _something_else(rng: np.random.Generator, settings: RenderingSettings, place: int) -> tuple[int | None, View]:
-    """What a wrongly labelled photo shows: another landmark or a distractor."""
+    """Return what a wrongly labelled photo shows: another landmark, or a distractor."""
     if settings.landmarks > 1 and rng.random() < _OTHER_LANDMARKS:
         other = (place + 1 + int(rng.integers(settings.landmarks - 1))) % settings.landmarks
         return other, _view(rng, settings)

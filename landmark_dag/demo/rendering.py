@@ -1,4 +1,4 @@
-"""Render a set of photos of invented landmarks into a folder laid out as one's own photos are."""
+"""Rendering: writes photos of invented landmarks to a folder with the layout of a user's own photos."""
 
 import csv
 from collections.abc import Callable, Iterable
@@ -29,17 +29,17 @@ from landmark_dag.storage.atomic import replacing
 
 _JPEG_QUALITY = 85
 _SAME_STYLE = 0.6
-"""Share of the distractor buildings that borrow the style of a labelled landmark."""
+"""Share of the distractor buildings that have the style of a labelled landmark."""
 
 
 def render_photos(root: Path, settings: RenderingSettings, progress: Callable[[int, int], None] | None = None) -> None:
     """Write a rendered photo set under `root`, which must not exist or be empty.
 
-    `train/<landmark>/<id>.jpg`, `index/<id>.jpg`, `query/<id>.jpg`, `ground_truth/retrieval_solution.csv`,
-    `ground_truth/recognition_solution.csv` (its `landmarks` are folder names), and `train_noise.csv`, which
-    names the wrong labels and is for scores alone. The same settings give the same bytes on one machine.
-    `progress` receives the number of photos written and of photos to write. Raises InputError where
-    `root` holds something already.
+    Written are `train/<landmark>/<id>.jpg`, `index/<id>.jpg`, `query/<id>.jpg`,
+    `ground_truth/retrieval_solution.csv`, `ground_truth/recognition_solution.csv` (its `landmarks` are folder names),
+    and `train_noise.csv`, which lists the wrong labels, only for scores of cleaning. The same settings give the same
+    bytes on one machine. `progress` is called with the number of photos written and the number of all photos. Raises
+    InputError for settings that cannot be met, and for a `root` that is not empty.
     """
     _check_empty(root)
     planned = plan_photos(settings)
@@ -63,7 +63,7 @@ def _check_empty(root: Path) -> None:
 
 
 def _landmark(settings: RenderingSettings, place: int) -> Landmark:
-    """A labelled landmark, each kind in turn; or a distractor, which may borrow a labelled one's style."""
+    """Return a labelled landmark, or a distractor, which may have the style of a labelled one."""
     kinds, rng = list(KINDS), generator(settings, "place", place)
     if place < settings.landmarks:
         return make_landmark(rng, kinds[place % len(kinds)], style_of(rng))
@@ -73,7 +73,7 @@ def _landmark(settings: RenderingSettings, place: int) -> Landmark:
 
 
 def _shot(settings: RenderingSettings, photo: PlannedPhoto, landmark: Landmark | None, props: Props) -> np.ndarray:
-    """The photo's pixels, uint8 (h, w, 3) RGB."""
+    """Return the photo's pixels, uint8 (h, w, 3) RGB."""
     rng = generator(settings, photo.split, photo.image_id)
     if landmark is None:
         return landscape_photo(rng, props, settings.long_side)
@@ -94,7 +94,7 @@ def _write_photo(path: Path, pixels: np.ndarray) -> None:
 
 
 def _write_ground_truth(folder: Path, planned: list[PlannedPhoto], settings: RenderingSettings) -> None:
-    """A third of the queries are Public; those of no labelled landmark are Ignored for retrieval."""
+    """Write both solutions. A third of the queries are Public; queries without a landmark are Ignored in retrieval."""
     labelled = range(settings.landmarks)
     relevant: dict[int | None, list[str]] = {}
     for photo in planned:

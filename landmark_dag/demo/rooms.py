@@ -1,4 +1,4 @@
-"""Rooms: the insides of landmarks, which look nothing like their outsides."""
+"""Rooms: the insides of landmarks, which look different from their outsides."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ _OAK: Colour = (104, 72, 46)
 
 @dataclass(frozen=True)
 class Room:
-    """Walls, floor and ceiling of a box x in -width/2..width/2, z in 0..depth, and its furniture."""
+    """Walls, floor and ceiling of a box x in -width/2..width/2, z in 0..depth, and the furniture in it."""
 
     surfaces: tuple[Surface, ...]
     furniture: tuple[tuple[Sprite, np.ndarray], ...]

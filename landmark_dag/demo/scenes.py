@@ -1,4 +1,4 @@
-"""Photos of one place: the camera, the light, what hides a part of it, and the noise of the sensor."""
+"""Photos of one place: the camera, the light, people and things in the way, and the sensor."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ _ROOMS = {
 
 @dataclass(frozen=True)
 class Light:
-    """Sky from zenith to horizon, the factor on every colour, and whether lamps are lit."""
+    """The colours of the sky, the factor on every colour, and whether lamps are lit."""
 
     zenith: Colour
     horizon: Colour
@@ -57,7 +57,7 @@ class Landmark:
 
 
 def make_landmark(rng: np.random.Generator, kind: str, style: Style) -> Landmark:
-    """Build a landmark of one of the KINDS; one of another landmark's style resembles it."""
+    """Build a landmark of one of the KINDS; landmarks of the same style resemble each other."""
     building = KINDS[kind](rng, style)
     backdrop = street(rng, [style_of(rng) for _ in range(3)], 110)
     return Landmark(
@@ -69,7 +69,7 @@ def make_landmark(rng: np.random.Generator, kind: str, style: Style) -> Landmark
 def exterior_photo(
     rng: np.random.Generator, landmark: Landmark, props: Props, long_side: int, night: bool
 ) -> np.ndarray:
-    """A photo of the landmark from outside, uint8 (h, w, 3) RGB."""
+    """Return a photo of the landmark from outside, uint8 (h, w, 3) RGB."""
     camera = _outside_camera(rng, landmark.building, long_side)
     light = (_NIGHT if night else _DAY)[int(rng.integers(2 if night else len(_DAY)))]
     canvas = _sky(rng, light, camera)
@@ -85,7 +85,7 @@ def exterior_photo(
 
 
 def interior_photo(rng: np.random.Generator, landmark: Landmark, props: Props, long_side: int) -> np.ndarray:
-    """A photo of the landmark from inside, uint8 (h, w, 3) RGB."""
+    """Return a photo of the landmark from inside, uint8 (h, w, 3) RGB."""
     room = landmark.room
     camera = _inside_camera(rng, room, long_side)
     canvas = np.full((camera.height, camera.width, 3), 40, np.float32)
@@ -99,7 +99,7 @@ def interior_photo(rng: np.random.Generator, landmark: Landmark, props: Props, l
 
 
 def landscape_photo(rng: np.random.Generator, props: Props, long_side: int) -> np.ndarray:
-    """A photo of no building: hills, sea, trees, passers-by; uint8 (h, w, 3) RGB."""
+    """Return a photo without a building: hills, trees, passers-by; uint8 (h, w, 3) RGB."""
     width, height = _frame(rng, long_side)
     eye = np.array([0.0, rng.uniform(1.5, 6), -30.0])
     camera = look_at(
@@ -125,13 +125,13 @@ def landscape_photo(rng: np.random.Generator, props: Props, long_side: int) -> n
 
 
 def _frame(rng: np.random.Generator, long_side: int, upright: float = 0.25) -> tuple[int, int]:
-    """Width and height, mostly 4:3 or 3:2; `upright` is the share of upright ones."""
+    """Return width and height, mostly 4:3 or 3:2; `upright` is the share of upright photos."""
     short = round(long_side * float(rng.choice([0.75, 0.75, 0.667, 0.667, 0.5625])))
     return (short, long_side) if rng.random() < upright else (long_side, short)
 
 
 def _outside_camera(rng: np.random.Generator, building: Building, long_side: int) -> Camera:
-    """From the square: some views whole, some of a part, from the left or the right."""
+    """Return a camera on the square that sees the whole building or a part of it, from the left or the right."""
     slender = building.height / building.width
     width, height = _frame(rng, long_side, upright=float(np.clip(slender - 0.4, 0.08, 0.8)))
     yaw = math.radians(float(np.clip(rng.normal(0, 24), -52, 52)))
@@ -160,7 +160,7 @@ def _inside_camera(rng: np.random.Generator, room: Room, long_side: int) -> Came
 
 
 def _sky(rng: np.random.Generator, light: Light, camera: Camera) -> np.ndarray:
-    """The sky over the whole picture, float32 (h, w, 3), with clouds or stars."""
+    """Return a sky with clouds over the whole picture, float32 (h, w, 3)."""
     horizon = max(1.0, _horizon(camera))
     share = np.clip(np.arange(camera.height, dtype=np.float32) / horizon, 0, 1)[:, None, None] ** 1.4
     canvas = np.array(light.zenith, np.float32) * (1 - share) + np.array(light.horizon, np.float32) * share
@@ -173,13 +173,13 @@ def _sky(rng: np.random.Generator, light: Light, camera: Camera) -> np.ndarray:
 
 
 def _horizon(camera: Camera) -> float:
-    """The row where the horizon crosses the picture's middle column."""
+    """Return the row where the horizon crosses the picture's middle column."""
     forward, down = camera.rotation[2], camera.rotation[1]
     return camera.height / 2 + camera.focal * forward[1] / max(1e-3, -down[1])
 
 
 def _ground(rng: np.random.Generator) -> Texture:
-    """Paving, cobbles, gravel or grass, 60 metres on a side."""
+    """Return paving, cobbles, gravel or grass."""
     kind = int(rng.integers(4))
     base = varied([(168, 160, 150), (132, 128, 124), (196, 180, 148), (104, 128, 70)][kind], rng, 8)
     painting = Painting(480, 480, base)
@@ -198,7 +198,7 @@ def _plane_of_ground(texture: Texture) -> Surface:
 
 
 def _draw_city(canvas: np.ndarray, landmark: Landmark, camera: Camera, light: Light) -> None:
-    """The ground, and the street behind the landmark in the haze of the distance."""
+    """Draw the ground, and the street in the distance behind the landmark."""
     horizon = round(_horizon(camera))
     if horizon < camera.height:
         far = np.array(light.horizon, np.float32) * (0.5 if light.night else 0.72)
@@ -209,7 +209,7 @@ def _draw_city(canvas: np.ndarray, landmark: Landmark, camera: Camera, light: Li
 
 
 def _draw_hills(rng: np.random.Generator, canvas: np.ndarray, horizon: float, light: Light, layer: int) -> None:
-    """A ridge over the horizon; nearer ones are lower and darker."""
+    """Draw a ridge over the horizon; nearer ridges are lower and darker."""
     height, width = canvas.shape[:2]
     ridge = horizon - height * (0.22 - 0.07 * layer) * (0.6 + 0.6 * cloudy(rng, width, 1, width * 0.5, 4)[0])
     colour = varied((92, 112, 96), rng, 18)
@@ -221,7 +221,7 @@ def _draw_hills(rng: np.random.Generator, canvas: np.ndarray, horizon: float, li
 def _bystanders(
     rng: np.random.Generator, landmark: Landmark, props: Props, camera: Camera
 ) -> tuple[list[tuple[Sprite, np.ndarray]], list[tuple[Sprite, np.ndarray]]]:
-    """Sprites behind and before the building, each with its place on the ground."""
+    """Return the sprites behind and in front of the building, each with its place on the ground."""
     half, reach = landmark.building.width / 2, float(-camera.position[2])
     behind = [
         (_pick(rng, props.trees), np.array([rng.choice([-1, 1]) * (half + rng.uniform(2, 20)), 0, rng.uniform(4, 30)]))
@@ -252,7 +252,7 @@ def _floor_place(rng: np.random.Generator, room: Room) -> np.ndarray:
 
 
 def _draw_sprites(canvas: np.ndarray, placed: list[tuple[Sprite, np.ndarray]], camera: Camera, night: bool) -> None:
-    """Draw cut-outs that face the camera, far ones first; those nearer than 2.5 metres are left out."""
+    """Draw cut-outs that face the camera, the farthest first; those nearer than 2.5 metres are left out."""
     depths = [float(camera.rotation[2] @ (place - camera.position)) for _, place in placed]
     across = np.cross(np.array([0.0, 1.0, 0.0]), camera.rotation[2])
     across /= np.linalg.norm(across)
@@ -265,12 +265,12 @@ def _draw_sprites(canvas: np.ndarray, placed: list[tuple[Sprite, np.ndarray]], c
 
 
 def _wall_light(surface: Surface) -> float:
-    """Side walls a little darker than the end wall, so that the room's edges show."""
+    """Return the light on a wall: side walls are darker than the end wall, so that the room's edges are visible."""
     return (0.86, 0.92, 1.0)[int(np.argmax(np.abs(surface.normal)))]
 
 
 def _develop(rng: np.random.Generator, canvas: np.ndarray, tint: np.ndarray, night: bool) -> np.ndarray:
-    """Exposure, colour cast, contrast, vignette, blur and noise; returns uint8 (h, w, 3)."""
+    """Apply exposure, colour cast, contrast, vignette, blur and noise; return uint8 (h, w, 3)."""
     height, width = canvas.shape[:2]
     cast = rng.normal(1, 0.025, 3) * tint * rng.uniform(0.85, 1.15)
     curve = np.clip(np.linspace(0, 1, 256)[:, None] * cast, 0, 1) ** rng.uniform(0.8, 1.2)

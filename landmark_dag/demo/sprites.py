@@ -1,4 +1,4 @@
-"""What hides a part of a place: people, trees, cars, lamp posts, as cut-outs that always face the camera."""
+"""Sprites: people, trees, cars and lamp posts in front of a landmark, as cut-outs that always face the camera."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from landmark_dag.demo.camera import Texture
 from landmark_dag.demo.painting import Painting, tinted, varied
 
 _RESOLUTION = 40
-"""Pixels a metre for people and cars; trees are painted coarser."""
+"""Pixels a metre of people."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Sprite:
 
     @property
     def width(self) -> float:
-        """Metres."""
+        """Its width in metres."""
         rows, columns = self.texture.day.shape[:2]
         return self.height * columns / rows
 

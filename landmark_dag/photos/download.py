@@ -31,7 +31,7 @@ _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class DownloadError(InputError):
-    """A file that could not be fetched."""
+    """A file could not be fetched."""
 
 
 class NotOnServer(DownloadError):

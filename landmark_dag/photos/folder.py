@@ -1,4 +1,4 @@
-"""A folder of one's own as photo source: train/<landmark>/, index/ and query/, sliced into lasting shards."""
+"""A folder of photos as photo source: train/<landmark>/, index/ and query/, sliced into lasting shards."""
 
 import os
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ _REMEMBERED = pl.Schema({"image_id": pl.String(), "shard": pl.Int32(), "path": p
 class FolderSource(PhotoSource):
     """Photos under `root`; an image id is the file's stem, unique within its split.
 
-    Hidden files and files of other endings than reading.PHOTO_SUFFIXES are not photos; links are followed.
-    Which shard a photo belongs to is remembered in the folder `memory`, one Parquet file a split, the moment
-    the photo is first seen: photos are sliced by sorted id into shards of `photos_per_shard`, and photos that
-    arrive later make further shards, so that a shard once made never changes its members.
+    Hidden files and files with other endings than reading.PHOTO_SUFFIXES are not photos; links are followed. New
+    photos, sorted by id, are sliced into shards of `photos_per_shard`. The folder `memory` keeps the shard of every
+    photo, in one Parquet file for each split. Photos that arrive later make further shards, so the members of a shard
+    never change.
     """
 
     root: Path
@@ -36,19 +36,20 @@ class FolderSource(PhotoSource):
     memory: Path
 
     def shards(self, split: str) -> list[str]:
-        """Return the keys `0000`, `0001`, … of the split's shards, after giving new photos a shard."""
+        """Return the keys `0000`, `0001`, … of the split's shards; new photos get a shard first."""
         remembered = self._remembered(split, self._scan(split))
         return [_key(shard) for shard in remembered["shard"].unique().sort()]
 
     def check(self) -> None:
-        """Raise InputError unless every split is as it must be; nothing is remembered."""
+        """Raise InputError unless every split is valid; `memory` is left unchanged."""
         for split in SPLITS:
             self._scan(split)
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
-        """Return the shard's photos sorted by image id; one that is gone from disk has size 0.
+        """Return the shard's photos sorted by image id; a photo that is gone from the disk has size 0.
 
-        Only the shard's own files are looked at, unless one is gone from its place: then it is sought in all others.
+        Only the shard's own files are looked at, unless one is missing from its place; then the whole split is searched
+        for it.
         """
         folder = self._split_folder(split)
         remembered = _read_memory(self._memory_file(split))
@@ -64,7 +65,7 @@ class FolderSource(PhotoSource):
             if not any(image_id in found for image_id in paths):
                 raise InputError(
                     f"All {len(members)} photos of shard {shard} are gone from {folder}; bring them "
-                    f"back (is the disk mounted?), or delete {self._memory_file(split)} to build the shards again."
+                    f"back (is the disk mounted?), or delete {self._memory_file(split)} to slice the folder again."
                 )
         return [_location(image_id, path) for image_id, path in paths.items()]
 
@@ -80,7 +81,7 @@ class FolderSource(PhotoSource):
     def labels(self) -> pl.DataFrame:
         """Return image_id, landmark_id and landmark (schemas.LABELS) of the train photos on disk.
 
-        A landmark's name is its folder's, its id the position of that name among the sorted names.
+        A landmark has the name of its folder; its id is the position of that name among the sorted names.
         """
         train = self.root / "train"
         landmark_of = {image_id: path.relative_to(train).parts[0] for image_id, path in self._scan("train").items()}
@@ -117,7 +118,7 @@ class FolderSource(PhotoSource):
         return found
 
     def _split_folder(self, split: str) -> Path:
-        """Return the split's folder, which is there."""
+        """Return the split's folder; raises InputError where there is none."""
         if split not in SPLITS:
             raise InputError(f"There is no split {split!r}; the splits are {', '.join(SPLITS)}.")
         if not self.root.is_dir():
@@ -129,7 +130,7 @@ class FolderSource(PhotoSource):
         return folder
 
     def _remembered(self, split: str, found: dict[str, Path]) -> pl.DataFrame:
-        """Return image_id, shard and path of every photo ever seen, sorted by id, after adding new ones."""
+        """Return image_id, shard and path of every photo ever found, sorted by id; new photos are added to `memory`."""
         if self.photos_per_shard < 1:
             raise InputError(f"photos_per_shard is {self.photos_per_shard}; it must be at least 1.")
         file = self._memory_file(split)
@@ -163,12 +164,12 @@ def _photo_files(folder: Path) -> Iterator[Path]:
 
 
 def _may_be_photo(path: Path) -> bool:
-    """Tell a file, or a link that leads nowhere, from pipes and devices, which would block a reader."""
+    """Return whether a path is a file or a broken link; a pipe or a device would block a reader."""
     return path.is_file() or not path.exists()
 
 
 def _check_name(path: Path) -> None:
-    """Refuse a name that no table can hold."""
+    """Raise InputError for a name that no table can hold."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -176,7 +177,7 @@ def _check_name(path: Path) -> None:
 
 
 def _location(image_id: str, path: Path) -> PhotoLocation:
-    """Return where the whole file lies; a missing file has size 0 and is found out when it is read."""
+    """Return the place of a whole file; a missing file has size 0, and is unreadable when it is read."""
     size = path.stat().st_size if path.exists() else 0
     return PhotoLocation(image_id, str(path), 0, size)
 
@@ -186,23 +187,23 @@ def _key(shard: int) -> str:
 
 
 def _read_memory(file: Path) -> pl.DataFrame:
-    """Return what is remembered, empty when nothing is yet."""
+    """Return the shards in a file of `memory`; no rows where there is no file yet."""
     if not file.exists():
         return pl.DataFrame(schema=_REMEMBERED)
     try:
         version = pl.read_parquet_metadata(file).get(FORMAT_KEY)
         remembered = pl.read_parquet(file, hive_partitioning=False)
     except POLARS_FAULTS as error:
-        raise InputError(f"{file}, which remembers the shards, is broken ({error}); restore or delete it.") from error
+        raise InputError(f"{file}, which keeps the shards, is broken ({error}); restore or delete it.") from error
     if version != TABLE_FORMAT or remembered.schema != _REMEMBERED:
         raise InputError(
-            f"{file} has format {version}, this program writes format {TABLE_FORMAT}; restore or delete it."
+            f"{file} has format {version}, this release writes format {TABLE_FORMAT}; restore or delete it."
         )
     return remembered
 
 
 def _assigned(old: pl.DataFrame, found: dict[str, Path], root: Path, photos_per_shard: int) -> pl.DataFrame:
-    """Return `old` with the photos found now: known ones at their present path, new ones in new shards."""
+    """Return `old` updated with the photos found: known ones at their present path, new ones in new shards."""
     shard_of = dict(old.select("image_id", "shard").iter_rows())
     path_of = dict(old.select("image_id", "path").iter_rows())
     path_of |= {image_id: str(path.relative_to(root)) for image_id, path in found.items()}

@@ -23,10 +23,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Gldv2Source(PhotoSource):
-    """The dataset under settings.base_url; what is fetched stays under `cache`, in the dataset's own layout.
+    """The dataset under settings.base_url; fetched files are kept under `cache`, in the layout of the dataset.
 
-    A shard is a run of TARs and is named by the first and the last of them, such as 000-009. Files of a
-    file:// root are used where they lie.
+    A shard is a run of TARs, and has the numbers of the first and the last as its key, such as 000-009. Files of a
+    file:// root are read in place.
     """
 
     settings: Gldv2Settings
@@ -40,7 +40,7 @@ class Gldv2Source(PhotoSource):
                 raise InputError(f"The shards to use name none of the split {split}; add one, such as {split}/{first}.")
 
     def shards(self, split: str) -> list[str]:
-        """Return the split's shards that settings.shards names, or all of them when it names none."""
+        """Return the shards of the split that settings.shards names; all of them when it is empty."""
         chosen = set(self.settings.shards)
         known = {f"{any_split}/{key}" for any_split in SPLITS for key in self._tars_of(any_split)}
         if unknown := sorted(chosen - known):
@@ -48,9 +48,9 @@ class Gldv2Source(PhotoSource):
         return [key for key in self._tars_of(split) if not chosen or f"{split}/{key}" in chosen]
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
-        """Return the shard's photos sorted by image id, after fetching those of its TARs that are missing.
+        """Return the shard's photos sorted by image id; missing TARs are fetched first.
 
-        Of several photos of one id that of the first TAR is taken, with a warning.
+        Of several photos with the same id the one in the first TAR is taken, with a warning.
         """
         names = self._names(split, shard)
         with ThreadPoolExecutor(max_workers=self.settings.download.connections) as pool:
@@ -60,7 +60,7 @@ class Gldv2Source(PhotoSource):
             for location in index_tar(tar):
                 twin = found.setdefault(location.image_id, location)
                 if twin is not location:
-                    _log.warning("%s: passed over %.100r, which %s holds too", tar, location.image_id, twin.path)
+                    _log.warning("%s: skipped %.100r, which %s holds, too", tar, location.image_id, twin.path)
         return sorted(found.values(), key=lambda location: location.image_id)
 
     def version(self, split: str, shard: str) -> str:
@@ -80,19 +80,19 @@ class Gldv2Source(PhotoSource):
         return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
-        """Return the labels of all train photos (schemas.LABELS), also of shards that are not used."""
+        """Return the labels of all train photos (schemas.LABELS), including those in shards that are not used."""
         return read_labels(self.metadata("train"), self.metadata("train_label_to_category"))
 
     def metadata(self, name: str) -> Path:
-        """Return the file metadata/<name>.csv, such as train_clean, after fetching it if need be."""
+        """Return the file metadata/<name>.csv, such as train_clean; it is fetched if it is missing."""
         return self._file(f"metadata/{name}.csv")
 
     def retrieval_ground_truth(self) -> Path | None:
-        """Return ground_truth/retrieval_solution_v2.1.csv, or None where the root has none."""
+        """Return ground_truth/retrieval_solution_v2.1.csv; None where the dataset has none."""
         return self._ground_truth("retrieval_solution_v2.1.csv")
 
     def recognition_ground_truth(self) -> Path | None:
-        """Return ground_truth/recognition_solution_v2.1.csv, or None where the root has none."""
+        """Return ground_truth/recognition_solution_v2.1.csv; None where the dataset has none."""
         return self._ground_truth("recognition_solution_v2.1.csv")
 
     def _ground_truth(self, name: str) -> Path | None:
@@ -123,7 +123,7 @@ class Gldv2Source(PhotoSource):
         return [f"{folder}/images_{number:03d}.tar" for number in self._tars_of(split)[shard]]
 
     def _tar(self, name: str) -> Path:
-        """Return the TAR, whole and of the expected md5 sum, after fetching it if need be."""
+        """Return a TAR whose md5 sum was checked; it is fetched if it is missing."""
         if (root := _local_root(self.settings.base_url)) is not None:
             path = self._file(name)
             self._verify_in_place(path, name, root)
@@ -132,7 +132,7 @@ class Gldv2Source(PhotoSource):
         return path if path.exists() else self._file(name, self._expected_md5(name))
 
     def _file(self, name: str, md5: str | None = None) -> Path:
-        """Return the file `name` of the root, fetched to the cache unless the root is on this machine."""
+        """Return the file `name` of the dataset, fetched to the cache unless the dataset is on this machine."""
         if (root := _local_root(self.settings.base_url)) is None:
             return fetch(self._url(name), self._cached(name), self.settings.download, md5)
         if not (root / name).is_file():
@@ -146,22 +146,22 @@ class Gldv2Source(PhotoSource):
         return f"{self.settings.base_url.rstrip('/')}/{name}"
 
     def _expected_md5(self, name: str) -> str:
-        """Return the accepted md5 sum of a TAR, else the published one."""
+        """Return the accepted md5 sum of a TAR, or the published one where none is accepted."""
         folder, tar = name.split("/")
         published = f"md5sum/{folder}/md5.{tar.removesuffix('.tar')}.txt"
         if name in self.settings.accepted_md5:
-            listed, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
+            text, origin = self.settings.accepted_md5[name], f"accepted_md5 of {name}"
         elif _local_root(self.settings.base_url) is not None:
-            listed, origin = self._file(published).read_text(errors="replace"), published
+            text, origin = self._file(published).read_text(errors="replace"), published
         else:
-            listed, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
-        first = listed.split()[0].lower() if listed.split() else ""
+            text, origin = fetch_text(self._url(published), self.settings.download), self._url(published)
+        first = text.split()[0].lower() if text.split() else ""
         if not re.fullmatch(r"[0-9a-f]{32}", first):
-            raise InputError(f"{origin} is {listed[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
+            raise InputError(f"{origin} is {text[:60]!r}, not an md5 sum; set accepted_md5 of {name}.")
         return first
 
     def _verify_in_place(self, path: Path, name: str, root: Path) -> None:
-        """Check the md5 sum of a TAR that lies in a file:// root, once for each state of the file."""
+        """Check the md5 sum of a TAR in a file:// root, once for each state of the file."""
         expected = self._expected_md5(name)
         record = self._cached(f"verified/{name}.txt")
         state = f"{expected} {_state(path)}"
@@ -177,12 +177,12 @@ class Gldv2Source(PhotoSource):
 
 
 def _state(path: Path) -> str:
-    """Return size and modification time, which change when the file does."""
+    """Return size and modification time of a file, which change when the file does."""
     status = path.stat()
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _local_root(base_url: str) -> Path | None:
-    """Return the folder of a file:// root, None for any other."""
+    """Return the folder of a file:// root; None for any other root."""
     parts = urlsplit(base_url)
     return Path(unquote(parts.path)) if parts.scheme == "file" else None

@@ -1,4 +1,4 @@
-"""The CSV files of the Google Landmarks Dataset v2: labels, published cleaning, index landmarks."""
+"""The CSV files of the Google Landmarks Dataset v2: labels, and the published cleaning."""
 
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,8 +9,6 @@ from landmark_dag.errors import InputError
 from landmark_dag.storage.polars_errors import POLARS_FAULTS, problem_of
 from landmark_dag.storage.schemas import LABELS
 
-_CATEGORIES = {"landmark_id": pl.Int64(), "category": pl.String()}
-
 
 def landmark_name(category: str) -> str:
     """Return the landmark's name: the title of its Wikimedia Commons category, given as URL."""
@@ -20,13 +18,13 @@ def landmark_name(category: str) -> str:
 def read_labels(train_csv: Path, categories_csv: Path) -> pl.DataFrame:
     """Return schemas.LABELS, sorted by image id, from train.csv and train_label_to_category.csv.
 
-    A landmark without category is named by its id.
+    A landmark without a category has its id as its name.
     """
     train = _read_csv(train_csv, {"id": pl.String(), "landmark_id": pl.Int64()})
     duplicated = train.filter(pl.col("id").is_duplicated())
     if not duplicated.is_empty():
         raise InputError(f"{train_csv} has the image id {duplicated['id'][0]!r} in two rows; drop one of them.")
-    names = _read_csv(categories_csv, _CATEGORIES).select(
+    names = _read_csv(categories_csv, {"landmark_id": pl.Int64(), "category": pl.String()}).select(
         "landmark_id", pl.col("category").map_elements(landmark_name, pl.String).alias("landmark")
     )
     labels = train.rename({"id": "image_id"}).join(names, on="landmark_id", how="left", validate="m:1")
@@ -37,7 +35,7 @@ def read_labels(train_csv: Path, categories_csv: Path) -> pl.DataFrame:
 def published_clean(labels: pl.DataFrame, train_clean_csv: Path) -> pl.DataFrame:
     """Return the rows of `labels` that train_clean.csv (landmark_id, images) keeps, in their order.
 
-    Raises InputError when the file names a photo twice, or one that `labels` lacks or labels otherwise.
+    Raises InputError when the file names a photo twice, or one that `labels` does not hold or gives another landmark.
     """
     clean = (
         _read_csv(train_clean_csv, {"landmark_id": pl.Int64(), "images": pl.String()})
@@ -48,39 +46,18 @@ def published_clean(labels: pl.DataFrame, train_clean_csv: Path) -> pl.DataFrame
     twice = clean.filter(pl.col("image_id").is_duplicated())
     if not twice.is_empty():
         raise InputError(f"{train_clean_csv} names the photo {twice['image_id'][0]!r} twice; name it once.")
-    strangers = clean.join(labels, on=["image_id", "landmark_id"], how="anti")
-    if not strangers.is_empty():
-        image_id, landmark_id = strangers.select("image_id", "landmark_id").row(0)
+    unknown = clean.join(labels, on=["image_id", "landmark_id"], how="anti")
+    if not unknown.is_empty():
+        image_id, landmark_id = unknown.select("image_id", "landmark_id").row(0)
         raise InputError(
-            f"{train_clean_csv} keeps photo {image_id!r} for landmark {landmark_id}, which the train labels "
-            "do not; use the train_clean.csv and train.csv of one version."
+            f"{train_clean_csv} keeps photo {image_id!r} for landmark {landmark_id}, but the train labels do not; use "
+            "the train_clean.csv and train.csv of one version."
         )
     return labels.join(clean, on="image_id", how="semi", maintain_order="left")
 
 
-def index_landmarks(
-    image_to_landmark_csv: Path, index_categories_csv: Path, train_categories_csv: Path
-) -> pl.DataFrame:
-    """Return the train landmark that each index photo shows, joined through the category URL.
-
-    Index and train number their landmarks independently; only the Wikimedia category is common to both.
-    Columns: image_id, index_landmark_id, and landmark_id, the train number, null for a landmark that train
-    does not have. One row a photo, sorted by image id.
-    """
-    images = _read_csv(image_to_landmark_csv, {"id": pl.String(), "landmark_id": pl.Int64()})
-    index = _read_csv(index_categories_csv, _CATEGORIES)
-    train = _read_csv(train_categories_csv, _CATEGORIES).unique("category", keep="first", maintain_order=True)
-    return (
-        images.rename({"id": "image_id", "landmark_id": "index_landmark_id"})
-        .join(index.rename({"landmark_id": "index_landmark_id"}), on="index_landmark_id", how="left")
-        .join(train, on="category", how="left")
-        .select("image_id", "index_landmark_id", "landmark_id")
-        .sort("image_id")
-    )
-
-
 def _read_csv(path: Path, columns: dict[str, pl.DataType]) -> pl.DataFrame:
-    """Return the named columns of a CSV file, none of whose values may be missing."""
+    """Return the named columns of a CSV file; raises InputError for a missing value."""
     try:
         frame = pl.read_csv(path, columns=list(columns), schema_overrides=columns)
     except POLARS_FAULTS as error:

@@ -1,4 +1,4 @@
-"""The manifest of a shard: every photo read once, fingerprinted and tried, the unreadable ones set apart."""
+"""The manifest of a shard: every photo read once, fingerprinted and decoded; unreadable photos are listed apart."""
 
 import socket
 from collections.abc import Sequence
@@ -17,28 +17,28 @@ from landmark_dag.storage.schemas import MANIFEST, UNREADABLE
 
 @dataclass(frozen=True)
 class ManifestChanges:
-    """Image ids, sorted, in which a shard's manifest differs from the one before."""
+    """The sorted image ids in which a shard's manifest differs from the previous one."""
 
     added: list[str]
     removed: list[str]
     replaced: list[str]
 
     def __bool__(self) -> bool:
-        """Tell whether there is any change."""
+        """Return whether there is any change."""
         return bool(self.added or self.removed or self.replaced)
 
 
 def build_manifest(locations: Sequence[PhotoLocation], threads: int = 4) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the shard's manifest (schemas.MANIFEST) and its unreadable photos (schemas.UNREADABLE).
 
-    Each photo's bytes are read once, in the order in which they lie on disk, and at most `threads` photos
-    are held at a time. Both frames are sorted by image id and do not depend on `threads`.
+    Each photo's bytes are read once, in their order on disk; at most `threads` photos are in memory at once. Both
+    tables are sorted by image id and do not depend on `threads`.
     """
-    as_they_lie = sorted(locations, key=lambda location: (location.path, location.offset))
+    by_place = sorted(locations, key=lambda location: (location.path, location.offset))
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        findings = list(pool.map(_examine, as_they_lie))
+        findings = list(pool.map(_examine, by_place))
     readable, unreadable = [], []
-    for location, finding in zip(as_they_lie, findings, strict=True):
+    for location, finding in zip(by_place, findings, strict=True):
         if isinstance(finding, str):
             unreadable.append((*astuple(location), finding))
         else:
@@ -50,9 +50,9 @@ def build_manifest(locations: Sequence[PhotoLocation], threads: int = 4) -> tupl
 
 
 def locations_of(manifest: pl.DataFrame) -> list[PhotoLocation]:
-    """Return where the photos of a manifest (schemas.MANIFEST) lie, in its order.
+    """Return where the photos of a manifest (schemas.MANIFEST) are, in its order.
 
-    Raises InputError, naming this machine, when it has none of their files: the manifest was made on another.
+    Raises InputError, naming this machine, when it has none of the files: the manifest was made on another machine.
     """
     locations = [PhotoLocation(*row) for row in manifest.select("image_id", "path", "offset", "size").iter_rows()]
     if locations and not any(Path(location.path).exists() for location in locations):
@@ -64,7 +64,7 @@ def locations_of(manifest: pl.DataFrame) -> list[PhotoLocation]:
 
 
 def manifest_changes(before: pl.DataFrame, after: pl.DataFrame) -> ManifestChanges:
-    """Compare two manifests of one shard: which photos came, went, or have other bytes under their id."""
+    """Return which photos were added, were removed, or have other bytes, between two manifests of a shard."""
     old = dict(before.select("image_id", "fingerprint").iter_rows())
     new = dict(after.select("image_id", "fingerprint").iter_rows())
     return ManifestChanges(

@@ -1,4 +1,4 @@
-"""Reading a photo's bytes, and decoding whatever a camera or a web page made of it to upright RGB."""
+"""Reading a photo's bytes, and decoding any common format to upright RGB."""
 
 import contextlib
 import io
@@ -15,14 +15,14 @@ from PIL import Image
 from landmark_dag.errors import InputError
 
 PHOTO_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".bmp"})
-"""Endings of the file names, lower case, that count as photos."""
+"""Endings of file names, in lower case, that count as photos."""
 
 MAX_BYTES: Final = 1 << 29
-"""A photo of more bytes is not read."""
+"""A photo with more bytes is not read."""
 MAX_PIXELS: Final = 178_956_970
-"""A photo of more pixels (537 MB of RGB; Pillow's own limit) counts as a decompression bomb."""
+"""A photo with more pixels (537 MB of RGB; Pillow's own limit) counts as a decompression bomb."""
 MIN_SIDE: Final = 16
-"""A photo with a shorter side, in pixels, is too small to be of use."""
+"""A photo with a shorter side, in pixels, is too small."""
 
 _FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP")
 _MAX_SCANNED_PIXELS: Final = 20 * MAX_PIXELS
@@ -40,22 +40,22 @@ _UPRIGHT: Final = {
 }
 _EXIF_ORIENTATION: Final = 0x0112
 
-# Pillow warns of photos that it reads all the same: panoramas of half MAX_PIXELS, odd EXIF blocks.
+# Pillow also warns of photos that it can read: panoramas of half MAX_PIXELS, odd EXIF blocks.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# Blocks beyond the largest that malloc keeps to itself (32 MiB): every thread returns the memory of a large photo.
+# malloc returns the memory of blocks of this size to the system at once; it would keep blocks of up to 32 MiB.
 Image.core.set_block_size(1 << 26)
 
 
 class UnreadablePhoto(InputError):
-    """A photo that cannot be used; the message is the reason, in words for the table of unreadable photos."""
+    """A photo that cannot be used; the message is the reason that the table of unreadable photos shows."""
 
 
 def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
     """Return `size` bytes of the file `path` from byte `offset` on.
 
-    Raises UnreadablePhoto when the file is not there, may not be read, ends too early, or `size` exceeds
-    MAX_BYTES; InputError when the disk itself fails.
+    Raises UnreadablePhoto when the file is missing, may not be read or ends too early, or when `size` exceeds
+    MAX_BYTES. Raises InputError when the disk fails.
     """
     if size > MAX_BYTES:
         raise UnreadablePhoto(f"the photo has {size} bytes; at most {MAX_BYTES} are read")
@@ -70,7 +70,7 @@ def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
     try:
         data = os.pread(file, size, offset)
         while len(data) < size and (more := os.pread(file, size - len(data), offset + len(data))):
-            data += more  # a file system may give less than was asked for
+            data += more  # a file system may return less than it was asked for
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}; check the disk and run again.") from error
     finally:
@@ -83,15 +83,14 @@ def read_bytes(path: str | Path, offset: int, size: int) -> bytes:
 def decode_photo(data: bytes, *, smallest_side: int | None = None, long_side: int | None = None) -> np.ndarray:
     """Decode a photo to uint8 RGB of shape (height, width, 3), upright by its EXIF orientation.
 
-    With `long_side`, the photo is shrunk (never enlarged) so that its longer side has at most that many
-    pixels. With `smallest_side`, a JPEG may be decoded at a reduced scale as long as neither side falls
-    under that many pixels. Transparency is laid over white; of several frames the first is taken; 16-bit
-    grey keeps its upper 8 bits; other grey of more than 8 bits is stretched from its darkest to its
-    brightest value.
+    With `long_side`, the photo is shrunk (never enlarged) so that its longer side has at most that many pixels. With
+    `smallest_side`, a JPEG may be decoded at a reduced scale, but no side gets shorter than that many pixels.
+    Transparent pixels are blended with white. Of several frames the first is decoded. 16-bit grey keeps its upper 8
+    bits; other grey of more than 8 bits is stretched from its darkest to its brightest value.
 
-    Raises UnreadablePhoto with the reason for anything that is not a whole photo of at least MIN_SIDE
-    pixels a side and at most MAX_PIXELS pixels. A process decodes one photo of more than 2**25 pixels at a time,
-    in at most 3.5 GB of memory (a WebP's decoder alone takes 12 bytes a pixel).
+    Raises UnreadablePhoto, with the reason, unless `data` is a whole photo with sides of at least MIN_SIDE pixels and
+    at most MAX_PIXELS pixels. A process decodes only one photo of more than 2**25 pixels at a time, in at most 3.5 GB
+    of memory (the decoder of a WebP alone takes 12 bytes a pixel).
     """
     with _opened(data) as image:
         _reduce(image, smallest_side, long_side)
@@ -106,9 +105,9 @@ def decode_photo(data: bytes, *, smallest_side: int | None = None, long_side: in
 
 
 def photo_size(data: bytes) -> tuple[int, int]:
-    """Return (width, height) in pixels, after EXIF orientation, of a photo that is sure to decode.
+    """Return (width, height) in pixels, after EXIF orientation, of a photo that decodes without an error.
 
-    The photo is decoded to its last byte (a JPEG at an eighth of its size). Raises what decode_photo raises.
+    The photo is decoded to its last byte (a JPEG at an eighth of its size). Raises what `decode_photo` raises.
     """
     with _opened(data) as image:
         width, height = image.size
@@ -127,7 +126,7 @@ def read_photo(
     smallest_side: int | None = None,
     long_side: int | None = None,
 ) -> np.ndarray:
-    """Read and decode a photo; see decode_photo. An UnreadablePhoto raised here names the file."""
+    """Read and decode a photo; see `decode_photo`. Raises UnreadablePhoto, naming the file."""
     try:
         data = read_bytes(path, offset, size)
         return decode_photo(data, smallest_side=smallest_side, long_side=long_side)
@@ -137,37 +136,37 @@ def read_photo(
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Open `data` as an image of an admitted format and size; what goes wrong inside becomes a reason."""
+    """Open `data` as an image of a known format and an allowed size; errors in the block become UnreadablePhoto."""
     if not data:
         raise UnreadablePhoto("the file is empty")
     try:
-        with contextlib.ExitStack() as held:
-            webp = _webp_pixels(data)  # a WebP's decoder takes its memory when it is opened
+        with contextlib.ExitStack() as resources:
+            webp = _webp_pixels(data)  # the decoder of a WebP allocates its memory when it is opened
             if webp > MAX_PIXELS:
                 raise UnreadablePhoto(f"decompression bomb: {webp} pixels")
             if webp > _LARGE_PIXELS:
-                held.enter_context(_one_large_photo)
-            image = held.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
+                resources.enter_context(_one_large_photo)
+            image = resources.enter_context(Image.open(io.BytesIO(data), formats=_FORMATS))
             _check_extent(image, data)
             if not webp and image.width * image.height > _LARGE_PIXELS:
-                held.enter_context(_one_large_photo)
+                resources.enter_context(_one_large_photo)
             yield image
     except UnreadablePhoto:
         raise
-    except MemoryError:  # machines lend what is asked for in reason: the photo asks beyond it
-        raise UnreadablePhoto("the photo asks for more memory than there is") from None
+    except MemoryError:
+        raise UnreadablePhoto("the photo needs more memory than there is") from None
     except Image.UnidentifiedImageError:
         raise UnreadablePhoto(_why_unidentified(data)) from None
     except Image.DecompressionBombError as error:
         raise UnreadablePhoto(f"decompression bomb: {error}") from None
-    except Exception as error:  # on hostile bytes Pillow's decoders raise whatever comes first
+    except Exception as error:  # for hostile bytes Pillow's decoders raise any kind of exception
         reason = " ".join(str(error).split()) or type(error).__name__
         kind = "truncated" if "truncated" in reason.lower() or _ends_early(data) else "broken"
         raise UnreadablePhoto(f"the photo is {kind}: {reason}") from None
 
 
 def _webp_pixels(data: bytes) -> int:
-    """Return how many pixels a WebP's header announces (RFC 9649); 0 for what is no WebP."""
+    """Return the number of pixels in the header of a WebP (RFC 9649); 0 for any other format."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return 0
     kind, header = data[12:16], data[20:30].ljust(10, b"\0")
@@ -180,7 +179,7 @@ def _webp_pixels(data: bytes) -> int:
 
 
 def _check_extent(image: Image.Image, data: bytes) -> None:
-    """Refuse images too small, too large, or made of so many scans that decoding would take minutes."""
+    """Raise UnreadablePhoto for an image that is too small, too large, or has too many scans to decode in seconds."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise UnreadablePhoto(f"the photo is too small: {width} x {height}, at least {MIN_SIDE} a side are needed")
@@ -190,7 +189,7 @@ def _check_extent(image: Image.Image, data: bytes) -> None:
 
 
 def _why_unidentified(data: bytes) -> str:
-    """Tell what bytes that no decoder recognises may be."""
+    """Return what bytes that no decoder recognises may be."""
     start = data[:512].lstrip().lower()
     if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "not a photo but a web page"
@@ -200,30 +199,30 @@ def _why_unidentified(data: bytes) -> str:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Tell whether a WebP file is shorter than it says; its decoder does not tell why it gave up."""
+    """Return whether a WebP is shorter than its header says; its decoder does not report that."""
     return data.startswith(b"RIFF") and len(data) < 8 + int.from_bytes(data[4:8], "little")
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 where there is none; a broken EXIF block does not spoil a photo."""
+    """Return the EXIF orientation; 1 where there is none, or where the EXIF block is broken."""
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    except Exception:  # the block's parser raises whatever comes first
+    except Exception:  # the parser of the block raises any kind of exception
         return 1
 
 
 def _reduce(image: Image.Image, smallest_side: int | None, long_side: int | None) -> None:
-    """Let a JPEG decode at the smallest scale that still honours both bounds."""
+    """Let a JPEG decode at the smallest scale that respects both bounds."""
     shorter, longer = min(image.size), max(image.size)
     shares = [side / of for side, of in ((smallest_side, shorter), (long_side, longer)) if side is not None]
     if shares and max(shares) < 1:
-        # The side that the bound is of comes out whole; the other's fraction must not keep it from being reduced.
+        # The bounded side is a whole number; a fraction of the other side must not prevent the reduction.
         width, height = (max(1, int(side * max(shares) + 1e-6)) for side in image.size)
         image.draft(None, (width, height))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Bring any colour mode to 8-bit RGB, strip by strip, so that no other copy of a large photo is made."""
+    """Convert any colour mode to 8-bit RGB, strip by strip, so that no second copy of a large photo is in memory."""
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     extent = _extent(image) if image.mode in ("I", "F") else (0.0, 0.0)
@@ -241,7 +240,7 @@ def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _strip_to_rgb(strip: Image.Image, extent: tuple[float, float]) -> Image.Image:
-    """Bring a strip to RGB; `extent` is the darkest and brightest value of the whole photo, for 32-bit grey."""
+    """Convert a strip to RGB; `extent` is the darkest and brightest value of the whole photo, for 32-bit grey."""
     if strip.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(strip) >> 8).astype(np.uint8)).convert("RGB")
     if strip.mode in ("I", "F"):
@@ -253,7 +252,7 @@ def _strip_to_rgb(strip: Image.Image, extent: tuple[float, float]) -> Image.Imag
 
 
 def _finite(image: Image.Image) -> np.ndarray:
-    """Return grey values as float64; those that are not finite are 0."""
+    """Return grey values as float64; values that are not finite become 0."""
     values = np.asarray(image)
     return np.where(np.isfinite(values), values, 0).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""What every photo source gives: its shards, where each photo's bytes lie, labels and ground truth."""
+"""What every photo source offers: its shards, the places of its photos, labels and ground truth."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:  # modules that run without polars take PhotoLocation from here
+if TYPE_CHECKING:  # modules that run without polars import PhotoLocation from here
     import polars as pl
 
 SPLITS = ("train", "index", "query")
@@ -14,7 +14,7 @@ SPLITS = ("train", "index", "query")
 
 @dataclass(frozen=True, slots=True)
 class PhotoLocation:
-    """Where a photo's bytes lie: `size` bytes from `offset` of `path`, the photo itself or a TAR."""
+    """Where a photo's bytes are: `size` bytes from byte `offset` of the file `path`, a photo or a TAR."""
 
     image_id: str
     path: str
@@ -23,25 +23,25 @@ class PhotoLocation:
 
 
 class PhotoSource(Protocol):
-    """A place that photos come from. Every method raises InputError when the place is not as it must be."""
+    """A source of photos. Every method raises InputError when the source is not valid."""
 
     def check(self) -> None:
-        """Raise InputError unless every split is as it must be; nothing is fetched or remembered."""
+        """Raise InputError unless every split is valid; nothing is fetched or written."""
         ...
 
     def shards(self, split: str) -> list[str]:
-        """Return the keys of the split's shards, in order; keys stay valid while photos are added."""
+        """Return the keys of the split's shards, in order; a key stays valid when photos are added."""
         ...
 
     def locations(self, split: str, shard: str) -> list[PhotoLocation]:
-        """Return the shard's photos sorted by image id, after fetching what is not on this machine yet.
+        """Return the shard's photos sorted by image id; what is not on this machine is fetched first.
 
-        A photo known to the source but no longer there is listed too, and is found unreadable when read.
+        A photo that the source knows but no longer has is listed, too, and is unreadable when it is read.
         """
         ...
 
     def version(self, split: str, shard: str) -> str:
-        """Return a text that changes when the shard's photos may have changed; no photo is read for it."""
+        """Return a text that changes when the shard's photos may have changed; no photo is read."""
         ...
 
     def labels(self) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Finding every photo inside a TAR without unpacking it: one pass over the headers."""
+"""The places of the photos in a TAR, found in one pass over its headers, without unpacking it."""
 
 import io
 import logging
@@ -15,12 +15,12 @@ _LONGEST_HEADER = 1 << 20
 
 
 def index_tar(path: Path) -> list[PhotoLocation]:
-    """Return where the photos of a TAR lie, in the order of the file; the image id is the member's stem.
+    """Return where the photos of a TAR are, in the order of the file; the image id is the stem of the member's name.
 
-    Only headers are read. Members that are no photo by their ending are passed over; links, devices, sparse
-    files, members whose name is absolute, leads upwards or is not UTF-8, and further photos of an id are passed
-    over with a warning. Where a TAR is damaged or ends too early, what follows the last whole photo is listed as
-    one photo more, named so, which is found unreadable when it is read.
+    Only headers are read. Members whose ending is not a photo's are skipped. Links, devices, sparse files, members
+    whose name is absolute, leads out of the TAR or is not UTF-8, and further photos with an id that was found before
+    are skipped with a warning. Where a TAR is damaged or ends too early, the bytes after the last whole photo are
+    listed as one more photo, whose id tells that; it is unreadable when it is read.
 
     Raises InputError when the file is not a TAR or holds no photo.
     """
@@ -47,14 +47,14 @@ def index_tar(path: Path) -> list[PhotoLocation]:
         rest = f"{path.name} broken from byte {end}"
         found[rest] = PhotoLocation(rest, str(path), end, size - end + 1)
     if odd:
-        _log.warning("%s: passed over %d odd members, the first is %.100r", path, len(odd), odd[0])
+        _log.warning("%s: skipped %d odd members, the first is %.100r", path, len(odd), odd[0])
     if not found:
         raise InputError(f"{path} holds no photo; check that it is one of the dataset's TARs.")
     return list(found.values())
 
 
 def _is_odd(member: tarfile.TarInfo, name: PurePosixPath) -> bool:
-    """Tell a member that is no plain file inside the TAR, or whose name no table can hold."""
+    """Return whether a member is not a plain file inside the TAR, or has a name that no table can hold."""
     try:
         member.name.encode()
     except UnicodeEncodeError:
@@ -63,7 +63,7 @@ def _is_odd(member: tarfile.TarInfo, name: PurePosixPath) -> bool:
 
 
 def _members(path: Path) -> Iterator[tarfile.TarInfo]:
-    """Yield the headers of a TAR, trusting none of the sizes in them."""
+    """Yield the headers of a TAR; sizes in them are not trusted."""
     try:
         with (
             _HeaderReader(path) as file,
@@ -80,19 +80,19 @@ def _members(path: Path) -> Iterator[tarfile.TarInfo]:
 
 
 class _HeaderReader(io.FileIO):
-    """A file that hands out headers only, front to back: what a lying header asks for is refused."""
+    """A file from which only headers can be read, front to back; what a false header asks for is refused."""
 
     last_read = b""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Return at most `size` bytes, which are also kept as `last_read`."""
+        """Return at most `size` bytes; they are also kept as `last_read`."""
         if size is None or not 0 <= size <= _LONGEST_HEADER:
             raise tarfile.ReadError(f"a header claims {size} bytes")
         self.last_read = super().read(size) or b""
         return self.last_read
 
     def seek(self, position: int, whence: int = 0, /) -> int:
-        """Go to `position`, not before the byte read last: a TAR that leads back has no end."""
+        """Go to `position`, but not back: a TAR whose headers lead back would never end."""
         if position < self.tell() - 1:
             raise tarfile.ReadError(f"a header at byte {self.tell()} leads back to {position}")
         return super().seek(position, whence)

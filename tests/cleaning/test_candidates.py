@@ -94,6 +94,6 @@ def test_an_embedding_that_is_not_finite_is_named() -> None:
         candidate_pairs(["a", "b", "c"], np.zeros(3, np.int64), vectors, CandidateSettings())
 
 
-def test_lists_of_different_lengths_are_told() -> None:
+def test_lists_of_different_lengths_are_refused() -> None:
     with pytest.raises(InputError, match="2 photos came with 3 labels and 2 embeddings"):
         candidate_pairs(["a", "b"], np.zeros(3, np.int64), np.ones((2, 2)), CandidateSettings())

@@ -1,3 +1,5 @@
+"""Rendered photo sets: their files, ground truth, wrong labels, and that photos match as real ones do."""
+
 import csv
 from itertools import combinations
 from pathlib import Path
@@ -5,10 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from landmark_dag.demo.camera import Surface, Texture, draw_surface, look_at
 from landmark_dag.demo.plan import MOST_LANDMARKS, PlannedPhoto, landmark_name, plan_photos
 from landmark_dag.demo.rendering import render_photos
 from landmark_dag.errors import InputError
@@ -64,7 +63,7 @@ def inliers(first: np.ndarray, second: np.ndarray) -> int:
     return int(found[1].sum())
 
 
-def test_as_many_photos_as_asked_for_lie_in_the_folders_of_a_set_of_ones_own(root: Path) -> None:
+def test_the_folders_hold_as_many_photos_as_the_settings_say(root: Path) -> None:
     assert sorted(path.name for path in root.iterdir()) == [
         "ground_truth", "index", "query", "train", "train_noise.csv",
     ]  # fmt: skip
@@ -74,7 +73,7 @@ def test_as_many_photos_as_asked_for_lie_in_the_folders_of_a_set_of_ones_own(roo
     assert len(list(root.glob("query/*.jpg"))) == 8
 
 
-def test_every_photo_has_an_id_of_16_hexadecimal_digits_and_the_long_side_asked_for(root: Path) -> None:
+def test_every_photo_has_an_id_of_16_hexadecimal_digits_and_the_long_side_of_the_settings(root: Path) -> None:
     for path in root.rglob("*.jpg"):
         assert len(path.stem) == 16 and set(path.stem) <= set("0123456789abcdef")
         assert max(read(path).shape[:2]) == SMALL.long_side
@@ -183,72 +182,8 @@ def test_settings_that_cannot_be_met_are_refused_by_name(settings: dict[str, int
         RenderingSettings(**settings)
 
 
-def test_a_folder_that_holds_something_is_refused_and_left_alone(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_empty_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(InputError, match="not an empty folder"):
         render_photos(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_every_landmark_has_a_name_of_its_own() -> None:
-    assert len({landmark_name(place) for place in range(MOST_LANDMARKS)}) == MOST_LANDMARKS
-
-
-@given(st.integers(1, 20), st.integers(0, 60), st.integers(0, 60), st.floats(0, 1), st.integers(0, 1000))
-def test_a_plan_has_the_counts_asked_for_and_distinct_ids(
-    landmarks: int, more_index: int, more_queries: int, share: float, seed: int
-) -> None:
-    settings = RenderingSettings(
-        landmarks=landmarks, train_photos=2 * landmarks, index_photos=landmarks + more_index,
-        query_photos=landmarks + more_queries, distractor_share=share, ignored_query_share=share, seed=seed,
-    )  # fmt: skip
-    plan = plan_photos(settings)
-    assert [sum(photo.split == split for photo in plan) for split in ("train", "index", "query")] == [
-        settings.train_photos, settings.index_photos, settings.query_photos,
-    ]  # fmt: skip
-    assert len({photo.image_id for photo in plan}) == len(plan)
-    assert {photo.place for photo in plan if photo.split == "index"} >= set(range(landmarks))
-
-
-def spotted(x: int, y: int) -> Texture:
-    """A black texture with one white square of 5 pixels about (x, y)."""
-    picture = np.zeros((100, 160, 4), np.uint8)
-    picture[:, :, 3] = 255
-    picture[y - 2 : y + 3, x - 2 : x + 3] = 255
-    return Texture(picture, picture)
-
-
-@given(st.integers(10, 150), st.integers(10, 90), st.floats(-0.8, 0.8), st.floats(12, 20), st.floats(-0.2, 0.2))
-def test_a_point_of_a_texture_is_drawn_where_the_camera_projects_it(
-    x: int, y: int, yaw: float, distance: float, roll: float
-) -> None:
-    surface = Surface(spotted(x, y), np.array([-8.0, 10, 0]), np.array([16.0, 0, 0]), np.array([0, -10.0, 0]))
-    eye = np.array([distance * np.sin(yaw), 3.0, -distance * np.cos(yaw)])
-    camera = look_at(eye, np.array([0, 5.0, 0]), roll, 300, 400, 300)
-    canvas = np.zeros((300, 400, 3), np.float32)
-    draw_surface(canvas, surface, camera, night=False)
-    point = surface.corner + surface.right * (x + 0.5) / 160 + surface.down * (y + 0.5) / 100
-    expected, _ = camera.project(point[None])
-    if not (8 < expected[0, 0] < 392 and 8 < expected[0, 1] < 292):
-        return
-    rows, columns = np.nonzero(canvas[:, :, 0] > 100)
-    weights = canvas[rows, columns, 0]
-    drawn = np.array([np.average(columns, weights=weights), np.average(rows, weights=weights)])
-    assert np.abs(drawn + 0.5 - expected[0]).max() < 1.0
-
-
-def test_a_one_sided_surface_is_not_seen_from_behind() -> None:
-    surface = Surface(spotted(80, 50), np.array([-8.0, 10, 0]), np.array([16.0, 0, 0]), np.array([0, -10.0, 0]))
-    camera = look_at(np.array([0, 5.0, 12.0]), np.array([0, 5.0, 0]), 0.0, 300, 400, 300)
-    canvas = np.full((300, 400, 3), 7, np.float32)
-    draw_surface(canvas, surface, camera, night=False)
-    assert (canvas == 7).all()
-
-
-def test_what_lies_behind_the_camera_is_not_drawn() -> None:
-    ground = Surface(spotted(80, 50), np.array([-50.0, 0, 50]), np.array([100.0, 0, 0]), np.array([0, 0, -100.0]))
-    camera = look_at(np.array([0, 2.0, 0]), np.array([0, 2.0, 10]), 0.0, 300, 400, 300)
-    canvas = np.full((300, 400, 3), 200, np.float32)
-    draw_surface(canvas, ground, camera, night=False)
-    assert (canvas[:149] == 200).all()
-    assert (canvas[170:] < 200).any()

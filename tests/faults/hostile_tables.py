@@ -24,16 +24,9 @@ def _published_clean(path: Path) -> object:
     return gldv2_metadata.published_clean(labels, path)  # type: ignore[arg-type]
 
 
-def _index_landmarks(path: Path) -> object:
-    path.with_name("categories.csv").write_bytes(_CATEGORIES)
-    categories = path.with_name("categories.csv")
-    return gldv2_metadata.index_landmarks(path, categories, categories)
-
-
 WHOLE: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "train": (b"id,url,landmark_id\n0000000000001e10,http://x,7\n00000000000000ab,http://y,8\n", _published_labels),
     "train clean": (b"landmark_id,images\n7,0000000000001e10\n8,00000000000000ab\n", _published_clean),
-    "index landmarks": (b"id,landmark_id\n0000000000001e10,7\n00000000000000ab,8\n", _index_landmarks),
     "retrieval truth": (
         b"id,images,Usage\n0000000000001e10,a b c,Public\n2,None,Ignored\n",
         read_retrieval_ground_truth,

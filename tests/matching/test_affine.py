@@ -14,7 +14,7 @@ TABLE = sampling_table(512)
 
 
 def fit(x: np.ndarray, y: np.ndarray, s: np.ndarray | None = None, t: np.ndarray | None = None) -> tuple:
-    """Return inliers and map of matches given in pixels, after checking that the batched way says the same."""
+    """Return inliers and map of matches given in pixels, and check that the batched implementation agrees."""
     places = [np.rint(np.asarray(points, float) * 16).astype(np.float32).reshape(-1, 2) for points in (x, y)]
     unknown = np.zeros_like(places[0])
     vectors = [np.asarray(unknown if given is None else given, np.float32) for given in (s, t)]
@@ -63,7 +63,7 @@ def test_a_planted_map_is_recovered(linear: np.ndarray, seed: int, true: int, fa
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 80), st.booleans(), st.integers(1, 400))
-def test_both_ways_agree_on_anything(seed: int, count: int, oriented: bool, size: int) -> None:
+def test_both_implementations_agree_on_any_matches(seed: int, count: int, oriented: bool, size: int) -> None:
     generator = np.random.default_rng(seed)
     x, y = generator.integers(0, size, (2, count, 2)) / 4
     s, t = generator.normal(size=(2, count, 2)) * 5 if oriented else (None, None)

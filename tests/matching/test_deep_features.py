@@ -45,7 +45,7 @@ def extracted(
     return photos_deep_features(photos, network, fit_whitening(photos, network, settings), settings)
 
 
-def test_keypoints_lie_in_the_shrunk_photo_and_descriptors_are_8_bit(
+def test_keypoints_are_in_the_shrunk_photo_and_descriptors_are_8_bit(
     photos: list[PhotoLocation], network: EmbeddingNetwork
 ) -> None:
     features = extracted(photos, network)
@@ -104,7 +104,7 @@ def test_a_backbone_without_a_fine_map_is_refused(photos: list[PhotoLocation], n
         extracted(photos, coarse)
 
 
-def test_weights_that_are_not_finite_are_told_with_a_photo(photos: list[PhotoLocation]) -> None:
+def test_weights_that_are_not_finite_are_an_error_that_names_a_photo(photos: list[PhotoLocation]) -> None:
     broken = build_network(NetworkSettings(backbone="test_resnet", embedding_dim=0), seed=0)
     with torch.no_grad():
         next(broken.backbone.parameters()).fill_(float("nan"))

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.matching.descriptor_whitening import fit_descriptor_whitening
+from landmark_dag.matching.descriptor_whitening import fit_descriptor_whitening, with_fixed_signs
 from tests.support.vectors import normalised
 
 
@@ -24,7 +26,7 @@ def test_whitened_descriptors_have_mean_zero_and_uncorrelated_numbers_of_varianc
     assert np.allclose(mapped.T @ mapped / 4000, np.eye(10), atol=1e-3)
 
 
-def test_the_directions_of_largest_variance_stay() -> None:
+def test_the_directions_of_largest_variance_are_kept() -> None:
     vectors = descriptors(4000, 24)
     kept = fit_descriptor_whitening([vectors], 5).weight.astype(float)
     variances, axes = np.linalg.eigh(np.cov(vectors.T.astype(float), bias=True))
@@ -49,3 +51,13 @@ def test_more_dimensions_than_channels_are_refused() -> None:
 def test_descriptors_too_few_or_too_alike_are_refused(vectors: np.ndarray) -> None:
     with pytest.raises(InputError, match=f"{len(vectors)} local descriptors do not vary in 6 directions"):
         fit_descriptor_whitening([vectors], 6)
+
+
+@given(st.lists(st.lists(st.integers(-3, 3), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_a_direction_and_its_negative_get_the_same_sign(rows: list[list[int]]) -> None:
+    directions = np.array(rows, float)
+    fixed = with_fixed_signs(directions)
+    for row, direction in zip(fixed, directions, strict=True):
+        assert row[np.abs(row).argmax()] >= 0
+        assert np.array_equal(row, direction) or np.array_equal(row, -direction)
+    assert np.array_equal(with_fixed_signs(-directions), fixed)

@@ -28,7 +28,7 @@ def same(first: PhotoFeatures, second: PhotoFeatures) -> bool:
     )
 
 
-def test_descriptors_are_unit_vectors_and_keypoints_lie_in_the_photo() -> None:
+def test_descriptors_are_unit_vectors_and_keypoints_are_in_the_photo() -> None:
     features = rootsift(facade(1), SETTINGS)
     norms = np.linalg.norm(features.descriptors.astype(float) / 256, axis=1)
     assert len(features.keypoints) > 100
@@ -37,7 +37,7 @@ def test_descriptors_are_unit_vectors_and_keypoints_lie_in_the_photo() -> None:
     assert features.descriptors.dtype == np.int8 and features.descriptors.min() >= 0
 
 
-def test_only_the_strongest_keypoints_stay_and_they_are_the_first_of_more() -> None:
+def test_only_the_strongest_keypoints_are_kept_and_they_are_the_first_of_more() -> None:
     some = rootsift(facade(1), LocalFeatureSettings(max_keypoints=40))
     more = rootsift(facade(1), SETTINGS)
     assert len(some.keypoints) == 40

@@ -55,7 +55,7 @@ def test_photos_of_one_wall_share_many_inliers_and_others_few(street: LocalFeatu
     assert np.allclose(affine[0], [[0.95, -0.2, 30], [0.2, 0.95, -25]], atol=1)
 
 
-def test_the_compiled_and_the_batched_way_agree_to_the_bit(street: LocalFeatures) -> None:
+def test_the_compiled_and_the_batched_implementation_agree_to_the_bit(street: LocalFeatures) -> None:
     compiled, in_batches = verify_pairs(street, all_pairs(6), SETTINGS), batched(street, all_pairs(6), SETTINGS)
     assert np.array_equal(compiled[0], in_batches[0])
     assert np.array_equal(compiled[1], in_batches[1])
@@ -154,7 +154,7 @@ def test_keypoints_on_a_line_have_zero_inliers(verify: Callable) -> None:
     assert verify(lookup(line, line), np.array([[0, 1]]), SETTINGS)[0].tolist() == [0]
 
 
-def test_keypoints_that_stand_twice_count_once(street: LocalFeatures, verify: Callable) -> None:
+def test_keypoints_that_occur_twice_count_once(street: LocalFeatures, verify: Callable) -> None:
     once = street.photo(0)
     twice = PhotoFeatures(
         np.repeat(once.keypoints, 2, axis=0),
@@ -172,7 +172,7 @@ def test_no_pairs_give_empty_arrays(street: LocalFeatures, verify: Callable) -> 
 
 
 @pytest.mark.parametrize("pair", [(0, 6), (-1, 0)])
-def test_a_pair_outside_the_photos_is_told(street: LocalFeatures, pair: tuple[int, int]) -> None:
+def test_a_pair_outside_the_photos_is_refused(street: LocalFeatures, pair: tuple[int, int]) -> None:
     with pytest.raises(InputError, match="outside the 6 photos"):
         verify_pairs(street, np.array([pair]), SETTINGS)
 

@@ -1,4 +1,4 @@
-"""Downloads from a real server that drops, stalls, redirects, lies and refuses."""
+"""Downloads from a real server that drops, stalls, redirects, refuses and sends false sizes."""
 
 import hashlib
 import tempfile
@@ -194,7 +194,7 @@ def test_an_address_that_is_none_is_an_error(tmp_path: Path) -> None:
             fetch(url, tmp_path / "x", HURRY)
 
 
-def test_a_full_disk_is_told_before_it_is_full(
+def test_too_little_room_is_an_error_before_the_disk_is_full(
     server: BucketServer, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1000}))
@@ -208,7 +208,7 @@ def test_a_cache_that_may_not_be_written_is_an_error(server: BucketServer, tmp_p
         get(server, tmp_path / "cache" / "x.tar")
 
 
-def test_text_is_fetched_anew_each_time(server: BucketServer) -> None:
+def test_text_is_fetched_again_each_time(server: BucketServer) -> None:
     (server.root / "sum.txt").write_text("one")
     assert fetch_text(f"{server.url}/sum.txt", HURRY) == "one"
     (server.root / "sum.txt").write_text("two")

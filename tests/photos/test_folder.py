@@ -53,7 +53,7 @@ def test_a_landmark_is_numbered_by_its_sorted_name(root: Path) -> None:
     assert labels.rows() == [("b1", 0, "Bridge"), ("b2", 0, "Bridge"), ("t1", 1, "Tower")]
 
 
-def test_files_that_are_no_photos_and_hidden_files_are_passed_over(root: Path) -> None:
+def test_files_that_are_no_photos_and_hidden_files_are_skipped(root: Path) -> None:
     for name in ("notes.txt", ".hidden.jpg", "._i1.jpg", ".thumbnails/i9.jpg", "photo"):
         write_photo(root / "index" / name)
     os.mkfifo(root / "index/pipe.jpg")
@@ -76,7 +76,7 @@ def test_photos_added_later_make_new_shards_and_leave_old_ones_as_they_are(root:
 
 @given(st.lists(st.sets(st.text("abc", min_size=1, max_size=4), min_size=1), min_size=1, max_size=5), st.data())
 @settings(max_examples=25, deadline=None)
-def test_a_shard_once_made_never_changes_its_members(batches: list[set[str]], data: st.DataObject) -> None:
+def test_the_members_of_a_shard_never_change(batches: list[set[str]], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "photos")
         shard_of: dict[str, str] = {}
@@ -162,7 +162,7 @@ def test_a_broken_memory_is_an_error_that_names_it_and_is_not_overwritten(root: 
     memory = root.parent / "memory/index.parquet"
     memory.parent.mkdir()
     memory.write_bytes(content)
-    with pytest.raises(InputError, match=r"memory/index\.parquet, which remembers the shards, is broken"):
+    with pytest.raises(InputError, match=r"memory/index\.parquet, which keeps the shards, is broken"):
         source(root).shards("index")
     assert memory.read_bytes() == content
 
@@ -171,7 +171,7 @@ def test_a_memory_of_another_format_is_an_error(root: Path) -> None:
     memory = root.parent / "memory/index.parquet"
     memory.parent.mkdir()
     pl.DataFrame({"image_id": ["i1"]}).write_parquet(memory, metadata={"landmark_dag.format": "2"})
-    with pytest.raises(InputError, match="has format 2, this program writes format 1"):
+    with pytest.raises(InputError, match="has format 2, this release writes format 1"):
         source(root).shards("index")
 
 
@@ -196,7 +196,7 @@ def test_two_files_of_one_id_are_both_named(root: Path) -> None:
         assert name in str(error.value)
 
 
-def test_one_id_may_stand_in_two_splits(root: Path) -> None:
+def test_two_splits_may_hold_the_same_id(root: Path) -> None:
     write_photo(root / "query/i1.jpg")
     assert ids(source(root), "query", "0000") == ["i1", "q1"]
 

@@ -1,4 +1,4 @@
-"""The dataset's CSV files: labels with text ids, the published cleaning, and the join of the two id spaces."""
+"""The dataset's CSV files: labels with text ids, and the published cleaning."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from landmark_dag.errors import InputError
-from landmark_dag.photos.gldv2_metadata import index_landmarks, landmark_name, published_clean, read_labels
+from landmark_dag.photos.gldv2_metadata import landmark_name, published_clean, read_labels
 from landmark_dag.storage.schemas import LABELS
 
 COMMONS = "http://commons.wikimedia.org/wiki/Category:"
@@ -93,11 +93,3 @@ def test_a_cleaning_that_does_not_fit_the_labels_is_an_error(
 ) -> None:
     with pytest.raises(InputError, match=rf"clean\.csv {told}"):
         published_clean(labels, csv(tmp_path, "clean.csv", "landmark_id,images", row))
-
-
-def test_index_and_train_landmarks_meet_in_the_category_only(tmp_path: Path, categories: Path) -> None:
-    index = csv(tmp_path, "index.csv", "landmark_id,category", f"5,{COMMONS}Elsewhere", f"70,{COMMONS}Pont_d%27Avignon")
-    images = csv(tmp_path, "images.csv", "id,landmark_id", "0000000000001e10,70", "000000000000000a,5")
-    joined = index_landmarks(images, index, categories)
-    assert joined.columns == ["image_id", "index_landmark_id", "landmark_id"]
-    assert joined.rows() == [("000000000000000a", 5, None), ("0000000000001e10", 70, 5)]

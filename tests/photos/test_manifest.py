@@ -57,7 +57,7 @@ def test_the_manifest_does_not_depend_on_threads_or_order(tmp_path: Path) -> Non
     assert one[1].equals(many[1])
 
 
-def test_bytes_are_read_once_and_as_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bytes_are_read_once_and_in_their_order_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     locations = lay(tmp_path, [(name, jpeg(seed)) for seed, name in enumerate("dbca")])
     read: list[int] = []
 
@@ -79,7 +79,7 @@ def test_no_photos_make_two_empty_tables() -> None:
     assert unreadable.is_empty()
 
 
-def test_changes_name_what_came_went_and_was_replaced(tmp_path: Path) -> None:
+def test_changes_name_what_was_added_removed_and_replaced(tmp_path: Path) -> None:
     before, _ = build_manifest(lay(tmp_path, [("a", jpeg(1)), ("b", jpeg(2)), ("c", jpeg(3))]))
     after, _ = build_manifest(lay(tmp_path, [("d", jpeg(4)), ("b", jpeg(9)), ("c", jpeg(3))]))
     changes = manifest_changes(before, after)

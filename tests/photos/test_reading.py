@@ -28,7 +28,7 @@ def close(decoded: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
-def test_lossless_files_come_out_as_they_went_in(format: str) -> None:
+def test_lossless_files_decode_to_the_pixels_they_were_written_from(format: str) -> None:
     np.testing.assert_array_equal(decode_photo(encoded(picture(), format)), RGB)
 
 
@@ -127,7 +127,7 @@ def test_of_an_animation_the_first_frame_is_taken(format: str) -> None:
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_photo_stands_upright_by_its_exif_orientation(orientation: int, format: str) -> None:
+def test_the_photo_is_upright_by_its_exif_orientation(orientation: int, format: str) -> None:
     upright = picture(1, 80, 32)
     undo = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -230,7 +230,7 @@ def test_a_decompression_bomb_is_refused_by_its_header() -> None:
             read(bomb_png(60_000, 60_000))
 
 
-def test_the_limit_holds_even_where_pillow_was_told_to_admit_bombs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_holds_even_where_pillows_own_limit_is_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     with pytest.raises(UnreadablePhoto, match="decompression bomb: 60000 x 60000"):
         photo_size(bomb_png(60_000, 60_000))

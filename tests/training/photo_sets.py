@@ -1,4 +1,4 @@
-"""Small generated photo sets: each landmark is a pattern of its own, seen with noise."""
+"""Small generated photo sets: each landmark is a pattern, each photo adds noise."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Trainings in several gloo processes on this machine, each telling the losses it saw and its last weights."""
+"""Trainings in several gloo processes on this machine, each of which writes its losses and its last weights."""
 
 import contextlib
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Several gloo processes train as one does."""
+"""Several gloo processes train as a single one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +17,8 @@ from tests.training.ranks import Told, fit_and_tell, run_ranks, told_by
 TRAINING = TrainingSettings(
     square_size=32, long_side=64, epochs=4, batch_size=4, learning_rate=0.02, classifier_learning_rate=0.02
 )
-"""A random network's training multiplies rounding errors: by a million in 20 steps, in one process too. So that a
-wrong gradient is told from rounding, these trainings compute in float64."""
+"""The training of a random network multiplies rounding errors, by a million in 20 steps, also in one process. These
+trainings compute in float64, so that a wrong gradient is distinguishable from rounding."""
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_batch_norm_of_slices_is_that_of_the_whole_batch(tmp_path: Path) -> None
         assert all(torch.allclose(part["buffers"][key], value, atol=1e-6) for part in parts), key
 
 
-def test_batch_norm_in_evaluation_mode_is_left_alone() -> None:
+def test_batch_norm_in_evaluation_mode_is_torchs() -> None:
     norm, values = nn.BatchNorm2d(3).eval(), torch.rand(2, 3, 4, 4)
     with SynchronisedBatchNorm():
         assert torch.equal(norm(values), functional.batch_norm(values, norm.running_mean, norm.running_var))

@@ -1,4 +1,4 @@
-"""The training loop on tiny networks and generated photos."""
+"""Fits of tiny networks to generated photos."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_another_seed_gives_other_weights(photo_set: LabelledPhotos) -> None:
     assert not torch.equal(first["projection.0.weight"], other["projection.0.weight"])
 
 
-def test_training_lowers_the_loss_and_tells_each_epoch(photo_set: LabelledPhotos) -> None:
+def test_training_lowers_the_loss_and_reports_each_epoch(photo_set: LabelledPhotos) -> None:
     told: list[dict[str, float]] = []
     network = build_network(NETWORK, seed=1)
     history = fit(photo_set, network, replace(TRAINING, epochs=8, margin=0.0), progress=Progress(on_epoch=told.append))
@@ -70,7 +70,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics(photo_set: LabelledP
     assert all(torch.equal(value, after[key]) for key, value in before.items())
 
 
-def test_training_everything_moves_the_backbone(photo_set: LabelledPhotos) -> None:
+def test_training_everything_changes_the_backbone(photo_set: LabelledPhotos) -> None:
     before = dict(build_network(NETWORK, seed=1).backbone.named_parameters())
     after = dict(fitted(photo_set, TRAINING).backbone.named_parameters())
     assert not any(torch.equal(value, after[key]) for key, value in before.items())
@@ -93,16 +93,6 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_learning_rate(photo_set: 
         fitted(photo_set, replace(TRAINING, loss="softmax", learning_rate=1e30, classifier_learning_rate=1e30))
 
 
-def test_one_landmark_is_refused(photo_set: LabelledPhotos) -> None:
-    with pytest.raises(InputError, match=r"1 landmark.*at least 2"):
-        replace(photo_set, class_ids=np.zeros(24, np.int64))
-
-
-def test_class_ids_with_a_gap_are_refused(photo_set: LabelledPhotos) -> None:
-    with pytest.raises(InputError, match="without gaps"):
-        replace(photo_set, class_ids=np.where(photo_set.class_ids == 3, 7, photo_set.class_ids))
-
-
 def test_a_photo_that_is_gone_is_named(photo_set: LabelledPhotos, tmp_path: Path) -> None:
     gone = PhotoLocation("lost", str(tmp_path / "lost.jpg"), 0, 10)
     with pytest.raises(InputError, match="lost"):
@@ -121,7 +111,7 @@ def told(photo_set: LabelledPhotos, training: TrainingSettings) -> History:
     return fit(photo_set, network, training)
 
 
-def test_every_row_of_the_history_tells_the_share_of_time_spent_waiting(photo_set: LabelledPhotos) -> None:
+def test_every_row_of_the_history_holds_the_share_of_time_spent_waiting(photo_set: LabelledPhotos) -> None:
     history = told(photo_set, TRAINING)
     assert [row["steps"] for row in history] == [3, 6, 9]
     assert all(0 <= row["waiting"] <= 1 for row in history)
@@ -135,7 +125,7 @@ def test_learning_rates_rise_in_a_warm_up_and_then_follow_a_cosine(photo_set: La
     assert rates[2:] == sorted(rates[2:], reverse=True)
 
 
-def test_the_final_epochs_show_larger_photos_and_leave_every_statistic(
+def test_the_final_epochs_use_larger_photos_and_change_no_statistic(
     photo_set: LabelledPhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = build_network(NETWORK, seed=1)
@@ -182,7 +172,7 @@ def test_accumulated_batches_make_one_step_of_their_photos(photo_set: LabelledPh
     assert [row["steps"] for row in told(photo_set, replace(TRAINING, batch_size=4, accumulation=2))] == [3, 6, 9]
 
 
-def test_a_loss_that_is_not_finite_names_the_files_and_leaves_the_last_good_checkpoint(
+def test_a_loss_that_is_not_finite_names_the_files_and_keeps_the_last_good_checkpoint(
     photo_set: LabelledPhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = replace(TRAINING, checkpoint_steps=2)

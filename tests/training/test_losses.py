@@ -215,7 +215,7 @@ def test_a_sampled_step_compares_with_its_own_landmarks_and_a_share_of_the_other
     assert torch.allclose(loss, expected, atol=1e-5)
 
 
-def test_samples_follow_seed_and_step_and_a_checkpoint_goes_on_where_it_was() -> None:
+def test_samples_follow_seed_and_step_and_a_checkpoint_continues_them() -> None:
     training = replace(ARCFACE, class_share=0.2)
     features, class_ids = batch(classes=100)
 

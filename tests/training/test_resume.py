@@ -1,4 +1,4 @@
-"""Trainings that end before their time, and go on from their checkpoint."""
+"""Trainings that are interrupted, and continue from their checkpoint."""
 
 import errno
 import signal
@@ -82,7 +82,7 @@ def test_a_training_killed_at_any_step_reaches_the_same_weights_and_history(
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
 
 
-def test_a_training_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+def test_a_training_killed_while_it_writes_a_checkpoint_continues_from_the_previous_one(
     tmp_path: Path, photos: LabelledPhotos
 ) -> None:
     whole = train(job_of(tmp_path / "whole", photos, TRAINING), "cpu")
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_another_training_is_refused_by_name(
         train(replace(job, **change), "cpu")
 
 
-def test_settings_of_speed_alone_go_on_from_a_checkpoint(tmp_path: Path, photos: LabelledPhotos) -> None:
+def test_settings_that_only_change_speed_continue_from_a_checkpoint(tmp_path: Path, photos: LabelledPhotos) -> None:
     job = job_of(tmp_path, photos, replace(TRAINING, epochs=1))
     fingerprint, _ = train(job, "cpu")
     assert train(replace(job, training=replace(job.training, checkpoint_steps=5)), "cpu")[0] == fingerprint
@@ -155,7 +155,9 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path: Path) -> None:
         Checkpoint(tmp_path / "a.checkpoint", {}).load()
 
 
-def test_a_full_disk_is_told_and_the_checkpoint_before_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_an_error_and_the_previous_checkpoint_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = Checkpoint(tmp_path / "a.checkpoint", {})
     checkpoint.save({"step": 1})
 

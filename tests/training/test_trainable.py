@@ -44,7 +44,7 @@ def test_the_last_stage_is_that_of_any_kind_of_backbone(backbone: str, stage: st
     assert not any(name.startswith((earlier, "backbone.stem", "backbone.patch_embed")) for name in names)
 
 
-def test_all_moves_everything_and_projection_nothing_else() -> None:
+def test_all_trains_everything_and_projection_only_the_projection() -> None:
     built = network()
     assert trainable_names(built, "all") == {name for name, _ in built.named_parameters()}
     assert trainable_names(built, "projection") == {
@@ -78,7 +78,7 @@ def test_batch_norm_is_frozen_in_the_backbone_by_the_setting_and_everywhere_in_t
     assert not any(module.training for module in built.modules())
 
 
-def test_statistics_of_frozen_stages_stay() -> None:
+def test_statistics_of_frozen_stages_do_not_change() -> None:
     built = network()
     before = {name: value.clone() for name, value in built.named_buffers()}
     with TrainableParameters(built, replace(SETTINGS, trainable="last_stage")) as trainable:
@@ -88,7 +88,7 @@ def test_statistics_of_frozen_stages_stay() -> None:
     assert changed and all(name.startswith(("backbone.layer4.", "projection.")) for name in changed)
 
 
-def test_a_backbone_whose_stages_are_unknown_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backbone_whose_stages_are_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     built = network()
     monkeypatch.delattr(type(built.backbone), "group_matcher")
     with pytest.raises(InputError, match="does not know the stages"):

@@ -1,4 +1,4 @@
-"""Names of trials, the settings they stand for, and the landmarks held out."""
+"""Names of trials, the settings they mean, and the landmarks held out."""
 
 from dataclasses import replace
 

@@ -28,7 +28,7 @@ def test_without_shrinkage_photos_of_a_landmark_differ_alike_in_every_direction(
     assert np.allclose(mapped.mean(axis=0), 0, atol=1e-3)
 
 
-def test_the_kept_directions_are_those_that_tell_landmarks_apart() -> None:
+def test_the_kept_directions_are_those_that_distinguish_landmarks() -> None:
     random = np.random.default_rng(0)
     class_ids = np.repeat(np.arange(2), 50)
     features = random.normal(size=(100, 3)) * [9, 1, 1]  # the first direction varies most, within landmarks
