@@ -35,7 +35,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Embeddings by id and nearest train photos (schemas.TRAIN_NEIGHBPROPOSED) of queries and index, and the truth."""
+    """Embeddings by id and nearest train photos (schemas.TRAIN_NEIGHBOURS) of queries and index, and the truth."""
 
     queries: Embeddings
     index: Embeddings
@@ -118,7 +118,7 @@ def comparison_summary(compared: pl.DataFrame) -> pl.DataFrame:
 def reranking_sweep(neighbours: pl.DataFrame, photos: Photos, limit: int) -> pl.DataFrame:
     """Return mAP@100 of sort-step + insert-step for every k and threshold (schemas.RERANKING_SWEEP, percent).
 
-    `neighbours` is schemas.NEIGHBPROPOSED; k goes as far as train neighbours are stored. Lists are sorted once a k,
+    `neighbours` is schemas.NEIGHBOURS; k goes as far as train neighbours are stored. Lists are sorted once a k,
     and the insert-step alone is done for each threshold. A query that counts and has no list has AP 0. Raises
     InputError as `sorted_ranking` does.
     """
