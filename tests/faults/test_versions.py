@@ -135,7 +135,7 @@ def test_a_record_of_another_format_or_of_what_is_gone_counts_as_not_stored(tmp_
 
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     torch.save({"format": 0}, tmp_path / "a.checkpoint")
-    with pytest.raises(InputError, match=r"a\.checkpoint is no checkpoint of format 1; delete it"):
+    with pytest.raises(InputError, match=r"a\.checkpoint is not a checkpoint of format 1; delete it"):
         Checkpoint(tmp_path / "a.checkpoint", {}).load()
 
 
@@ -144,5 +144,5 @@ def test_the_memory_of_shards_of_another_format_is_refused(tmp_path: Path) -> No
     source = FolderSource(tmp_path / "photos", 10, tmp_path / "memory")
     source.shards("index")
     age(tmp_path / "memory" / "index.parquet")
-    with pytest.raises(InputError, match=r"index\.parquet has format 0, this program writes format 1"):
+    with pytest.raises(InputError, match=r"index\.parquet has format 0, this release writes format 1"):
         source.shards("index")
