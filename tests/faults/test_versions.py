@@ -145,5 +145,5 @@ def test_a_shard_memory_of_another_format_is_refused(tmp_path: Path) -> None:
     source = FolderSource(tmp_path / "photos", 10, tmp_path / "memory")
     source.shards("index")
     age(tmp_path / "memory" / "index.parquet")
-    with pytest.raises(InputError, match=r"index\.parquet has format 0, this program writes format 1"):
+    with pytest.raises(InputError, match=r"index\.parquet has format 0, this release writes format 1"):
         source.shards("index")
