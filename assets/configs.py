@@ -215,4 +215,4 @@ class TrialConfig(dg.Config):
 
 
 class DataCheckConfig(config_of(PROFILE.checks)):
-    """From where on checks warn or fail."""
+    """The limits from which checks warn or fail."""

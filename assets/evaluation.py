@@ -251,7 +251,7 @@ def submission(
 ) -> dg.MaterializeResult:
     """The inserted ranking and the recognised landmarks as the challenge's CSVs: `id,images` and `id,landmarks`.
 
-    Without them, and saying so, where an id cannot stand in such a file: one with a space, a comma or a quote.
+    Leaves them out, and says so, if an id cannot be written to such a file: one with a space, a comma or a quote.
     """
     from landmark_dag.evaluation.submission import write_recognition_submission, write_retrieval_submission
 

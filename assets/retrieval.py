@@ -341,5 +341,5 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
 
 
 def _reasons(ranking: Any) -> Metadata:
-    """Return how many rows stand where they do for which reason."""
+    """Return the number of rows with each reason."""
     return dict(ranking["reason"].value_counts().rows())

@@ -16,7 +16,7 @@ from landmark_dag.settings.keys import assigned
 
 
 class _ListByDefault(click.Group):
-    """A group that lists where no subcommand is named."""
+    """A group that lists the settings if no subcommand is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):

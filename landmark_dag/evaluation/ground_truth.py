@@ -64,7 +64,7 @@ def read_recognition_ground_truth(path: Path, landmark_ids: Mapping[str, int] | 
     """Read `id,landmarks,Usage`: landmarks are separated by spaces, possibly none.
 
     Landmarks are whole numbers, or names where `landmark_ids` maps each name to its number (a name with spaces
-    must stand alone). A name that it does not know is a landmark that nobody can predict: it counts, under a
+    must be the only answer). A name that it does not know is a landmark that nobody can predict: it counts, under a
     negative number. Raises InputError, naming the file and row, for a wrong header, an id or a landmark of one
     row twice, a landmark that is no number where there are no names, and a Usage that is not Public, Private
     or Ignored.

@@ -111,6 +111,6 @@ def read_json_or_pickle(path: Path) -> Any:
         if path.suffix.lower() == ".json":
             return json.loads(data)
         return _PlainUnpickler(io.BytesIO(data), encoding="latin1").load()
-    except Exception as error:  # on hostile bytes the unpickler raises whatever comes first
+    except Exception as error:  # on hostile bytes the unpickler raises any kind of exception
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path} cannot be read: {reason}.") from error

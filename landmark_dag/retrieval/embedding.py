@@ -72,7 +72,7 @@ def embed_by_ensemble(
 ) -> Embeddings:
     """Embed photos by several models: each embedding, of unit length, times its weight; then the whole made unit.
 
-    `models` and `weights` (above 0) stand in the order of the numbers. The embeddings' model names every member's
+    `models` and `weights` (above 0) are in the order of their numbers. The embeddings' model names every member's
     fingerprint and weight; with one model it is that model's own. Raises what `embed_photos` raises.
     """
     members = [embed_photos(locations, model, settings, device) for model in models]

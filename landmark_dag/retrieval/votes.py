@@ -36,8 +36,7 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     """Return the votes (schemas.VOTES, by image id) of the photos in `neighbours`.
 
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
-    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours is voted for
-    by those it has, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
+    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours takes the votes of those, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
     photos. Raises InputError for a train photo without a label, and for k < 1.
     """
     nearest = (
@@ -58,7 +57,7 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
 def votes_of(train_neighbours: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
     """Return the votes (schemas.VOTES, by image id) of the `k` nearest `train_neighbours` (schemas.TRAIN_NEIGHBOURS).
 
-    A photo with fewer train_neighbours is voted for by those it has; its confidence is still their sum / k. Raises
+    A photo with fewer takes the votes of those; its confidence is still their sum / k. Raises
     InputError for k < 1, and when fewer than k train_neighbours are stored although there are more of `train_photos`.
     """
     stored = train_neighbours["rank"].n_unique()

@@ -27,7 +27,7 @@ _REFINED = {"ivfsq": 2, "ivfpq": 16}
 class ApproximateIndex:
     """Index vectors in a graph (hnsw) or in lists (ivf; ivfsq holds them rounded to 8 bits a number, ivfpq to 2).
 
-    hnsw: Malkov and Yashunin, TPAMI 2018; it loses neighbours where photos stand in dense groups far apart, which the
+    hnsw: Malkov and Yashunin, TPAMI 2018; it loses neighbours where photos form dense groups far apart, which the
     recall shows. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI 2011, section 4. Equal
     vectors in equal order give an equal index: the graph is built by one thread, and lists are trained from a fixed
     seed.
@@ -79,7 +79,7 @@ class ApproximateIndex:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let faiss work in one thread, for the order of its work decides what it builds."""
+    """Run faiss in one thread: the order of its work decides what it builds."""
     import faiss
 
     before = faiss.omp_get_max_threads()

@@ -14,7 +14,7 @@ NUMBERS = 2**25
 """Numbers of the index that are held as floats at a time."""
 
 _NUMBERS_IN_CACHE = 2**23
-"""The same on a CPU: 32 MB, in memory that is used again, for fresh memory costs as much as filling it."""
+"""The same on a CPU: 32 MB, in memory that is used again, because new memory costs as much as filling it."""
 
 _TILE_QUERIES = 8192
 """Queries whose products with a block an accelerator holds at a time: 2 GB for 512 dimensions."""
@@ -93,7 +93,7 @@ def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, norms: Lengths,
 def _largest(scores: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the `size` largest of each row and their columns, in any order.
 
-    They stand in the `size` groups of columns with the largest maxima. Selection reads what it selects from several
+    They are in the `size` groups of columns with the largest maxima. Selection reads what it selects from several
     times, the maxima read the scores once: groups are as large as makes both selections equally wide.
     """
     width = scores.shape[1]

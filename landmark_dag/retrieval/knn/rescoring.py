@@ -15,7 +15,7 @@ _CACHED_BYTES = 2**20
 """Bytes of index rows that are scored at a time: half of what a core keeps to itself, or less."""
 
 _PARTS = 8
-"""Parts of the index that each thread scores, one after another, for candidates crowd in some."""
+"""Parts of the index that each thread scores, one after another, because candidates crowd in some."""
 
 _SORTED_ROWS = 64
 _NONE = np.iinfo(np.int64).max

@@ -78,7 +78,7 @@ def numbers(vectors: Vectors) -> NDArray[np.uint16] | NDArray[np.float32]:
 
 
 def number(value: np.uint16 | np.float32) -> float:
-    """Return the number that the bits of a finite float16, or a float32, stand for."""
+    """Return the number that the bits of a finite float16, or a float32, represent."""
     return float(value.view(np.float16) if isinstance(value, np.uint16) else value)
 
 
