@@ -36,8 +36,9 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     """Return the votes (schemas.VOTES, by image id) of the photos in `neighbours`.
 
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
-    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours takes the votes of those, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
-    photos. Raises InputError for a train photo without a label, and for k < 1.
+    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours takes the votes of
+    those, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train photos. Raises
+    InputError for a train photo without a label, and for k < 1.
     """
     nearest = (
         neighbours.sort(["image_id", "similarity", "train_id"], descending=[False, True, False])
