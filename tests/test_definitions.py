@@ -81,6 +81,7 @@ def test_loading_the_definitions_imports_nothing_heavy() -> None:
 
 def test_every_file_under_assets_is_loaded() -> None:
     """Only a folder with an __init__.py is a package whose modules are loaded."""
+    defs()
     files = {path.relative_to(ROOT).with_suffix("") for path in (ROOT / "assets").rglob("*.py")}
     modules = {".".join(path.parts).removesuffix(".__init__") for path in files}
     assert modules - set(sys.modules) == set()
