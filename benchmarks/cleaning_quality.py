@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def read_labels(photos: Path) -> pl.DataFrame:
-    """Return the labels (tables.LABELS) of the train photos: the names of their folders."""
+    """Return the labels (schemas.LABELS) of the train photos: the names of their folders."""
     files = sorted((photos / "train").glob("*/*.jpg"))
     names = sorted({file.parent.name for file in files})
     rows = [(file.stem, names.index(file.parent.name), file.parent.name) for file in files]

@@ -17,7 +17,7 @@ from landmark_dag.storage.schemas import DESCRIPTOR_WHITENING, MATCH_CANDIDATES,
 
 
 def whitening_table(whitening: DescriptorWhitening) -> pl.DataFrame:
-    """Return a whitening as a table (tables.DESCRIPTOR_WHITENING), a row for each channel."""
+    """Return a whitening as a table (schemas.DESCRIPTOR_WHITENING), a row for each channel."""
     channels = np.arange(len(whitening.mean))
     weight = pl.Series(np.ascontiguousarray(whitening.weight.T)).cast(pl.List(pl.Float32))
     return pl.DataFrame(
@@ -36,9 +36,9 @@ def whitening_of(table: pl.DataFrame) -> DescriptorWhitening:
 def candidate_table(
     labels: pl.DataFrame, image_ids: Sequence[str], vectors: NDArray, settings: CandidateSettings
 ) -> pl.DataFrame:
-    """Return the pairs to verify (tables.MATCH_CANDIDATES), sorted by image_a, then image_b.
+    """Return the pairs to verify (schemas.MATCH_CANDIDATES), sorted by image_a, then image_b.
 
-    `vectors` is (n, d), one row for each of `image_ids`; photos without a row in `labels` (tables.LABELS), and
+    `vectors` is (n, d), one row for each of `image_ids`; photos without a row in `labels` (schemas.LABELS), and
     labels without a photo, are in no pair.
     """
     photos = pl.DataFrame({"image_id": image_ids}, schema={"image_id": pl.String}).with_row_index("row")
@@ -62,7 +62,7 @@ def verified_table(
     settings: VerificationSettings,
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """Return the inliers and affine map of every pair of `candidates` (tables.VERIFIED_MATCHES), in its order.
+    """Return the inliers and affine map of every pair of `candidates` (schemas.VERIFIED_MATCHES), in its order.
 
     `shards` hold the local features of all photos in the pairs; raises InputError for a photo without any.
     """

@@ -35,7 +35,7 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, eq=False)
 class Photos:
-    """Embeddings by id and nearest train photos (tables.TRAIN_NEIGHBPROPOSED) of queries and index, and the truth."""
+    """Embeddings by id and nearest train photos (schemas.TRAIN_NEIGHBOURS) of queries and index, and the truth."""
 
     queries: Embeddings
     index: Embeddings
@@ -104,7 +104,7 @@ def _timed(function: Callable[..., _Result], *arguments: Any) -> tuple[_Result, 
 
 
 def comparison_summary(compared: pl.DataFrame) -> pl.DataFrame:
-    """Return tables.RERANKING_COMPARISON as people read it: a row a method, mAP@100 by usage, intervals as text."""
+    """Return schemas.RERANKING_COMPARISON as people read it: a row a method, mAP@100 by usage, intervals as text."""
     overall = compared.filter(usage="all")
     by_usage = compared.pivot("usage", index="method", values="map_at_100", maintain_order=True)
     text = pl.format("{} to {}", pl.col("low").round(2), pl.col("high").round(2))
@@ -116,9 +116,9 @@ def comparison_summary(compared: pl.DataFrame) -> pl.DataFrame:
 
 
 def reranking_sweep(neighbours: pl.DataFrame, photos: Photos, limit: int) -> pl.DataFrame:
-    """Return mAP@100 of sort-step + insert-step for every k and threshold (tables.RERANKING_SWEEP, percent).
+    """Return mAP@100 of sort-step + insert-step for every k and threshold (schemas.RERANKING_SWEEP, percent).
 
-    `neighbours` is tables.NEIGHBPROPOSED; k goes as far as train neighbours are stored. Lists are sorted once a k,
+    `neighbours` is schemas.NEIGHBOURS; k goes as far as train neighbours are stored. Lists are sorted once a k,
     and the insert-step alone is done for each threshold. A query that counts and has no list has AP 0. Raises
     InputError as `sorted_ranking` does.
     """

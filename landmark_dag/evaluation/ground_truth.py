@@ -96,7 +96,7 @@ def refuse_unknown(query_ids: pl.Series, truth: GroundTruth) -> None:
 
 
 def landmark_numbers(labels: pl.DataFrame) -> dict[str, int]:
-    """Return the number of every landmark's name in `labels` (tables.LABELS)."""
+    """Return the number of every landmark's name in `labels` (schemas.LABELS)."""
     return dict(labels.select("landmark", "landmark_id").unique().iter_rows())
 
 

@@ -56,7 +56,7 @@ def micro_average_precision_interval(
 def recognition_metrics(
     votes: pl.DataFrame, truth: RecognitionGroundTruth, bootstrap: BootstrapSettings | None = None
 ) -> pl.DataFrame:
-    """Return the metrics (tables.RECOGNITION_METRICS, percent) of `votes` for each usage.
+    """Return the metrics (schemas.RECOGNITION_METRICS, percent) of `votes` for each usage.
 
     `votes` has image_id, landmark_id and confidence of queries; a query without a vote predicts nothing. A
     usage in which no query shows a landmark has no row. Raises InputError for a query that the ground truth

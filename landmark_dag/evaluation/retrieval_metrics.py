@@ -28,7 +28,7 @@ LIMIT = 100
 def retrieval_metrics(
     lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth, bootstrap: BootstrapSettings | None = None
 ) -> pl.DataFrame:
-    """Return the metrics (tables.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
+    """Return the metrics (schemas.RETRIEVAL_METRICS, percent) of the `lists` of each step, for each usage.
 
     Lists have query_id, rank and index_id; see `query_metrics`. A usage without queries has no row.
     """

@@ -29,11 +29,11 @@ PREDICTIONS = Table(
     (*VOTES.columns[:2], Column("confidence", pl.Float64(), "score by which predictions are sorted")),
     VOTES.key,
 )
-"""tables.VOTES with the precision of a file's scores, so that none tie by rounding."""
+"""schemas.VOTES with the precision of a file's scores, so that none tie by rounding."""
 
 
 def write_retrieval_submission(path: Path, ranking: pl.DataFrame) -> None:
-    """Write `ranking` (tables.RANKING or NEIGHBOURS) as `id,images`, by query id.
+    """Write `ranking` (schemas.RANKING or NEIGHBOURS) as `id,images`, by query id.
 
     Raises InputError, writing nothing, for an id with a space or a comma, an index id that a query lists
     twice, and a list over 100.
@@ -53,7 +53,7 @@ def write_retrieval_submission(path: Path, ranking: pl.DataFrame) -> None:
 
 
 def write_recognition_submission(path: Path, votes: pl.DataFrame, names: Mapping[int, str] | None = None) -> None:
-    """Write `votes` (tables.VOTES) as `id,landmarks`, by image id; `names` replaces a landmark's number.
+    """Write `votes` (schemas.VOTES) as `id,landmarks`, by image id; `names` replaces a landmark's number.
 
     Raises InputError, writing nothing, for an id with a space or a comma, one that stands twice, and a confidence
     that is not finite.
@@ -70,7 +70,7 @@ def write_recognition_submission(path: Path, votes: pl.DataFrame, names: Mapping
 
 
 def read_ranking(path: Path) -> pl.DataFrame:
-    """Return query_id, rank and index_id of a ranking: tables.RANKING as CSV or Parquet, or `id,images`.
+    """Return query_id, rank and index_id of a ranking: schemas.RANKING as CSV or Parquet, or `id,images`.
 
     Raises InputError, naming the file and row, for another layout, a query or an index id twice, and ranks
     that are not 1, 2, 3 ... within a query.
@@ -96,7 +96,7 @@ def read_ranking(path: Path) -> pl.DataFrame:
 def read_predictions(path: Path) -> tuple[pl.DataFrame, dict[str, int] | None]:
     """Return predictions (image_id, landmark_id int64, confidence float64) and the landmarks' numbers.
 
-    The file is tables.VOTES as CSV or Parquet, or `id,landmarks`. If that names landmarks otherwise than by
+    The file is schemas.VOTES as CSV or Parquet, or `id,landmarks`. If that names landmarks otherwise than by
     whole numbers, they are numbered by name; without names the second result is None. Raises InputError,
     naming the file and row, for another layout, a photo twice, and a cell that is not a landmark and a score.
     """

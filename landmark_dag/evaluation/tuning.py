@@ -36,10 +36,10 @@ def run_trial(
     device: str = "cpu",
     on_epoch: OnEpoch | None = None,
 ) -> pl.DataFrame:
-    """Train with the settings that `trial` names in place of the given ones; return its row (tables.TUNING_TRIALS).
+    """Train with the settings that `trial` names in place of the given ones; return its row (schemas.TUNING_TRIALS).
 
-    The model is trained in one stage on a part of `cleaned` (tables.CLEANED_DATASET), and scored on the rest by
-    `held_out_map`, with some of the photos trained on as distractors. `manifest` (tables.MANIFEST) says where photos
+    The model is trained in one stage on a part of `cleaned` (schemas.CLEANED_DATASET), and scored on the rest by
+    `held_out_map`, with some of the photos trained on as distractors. `manifest` (schemas.MANIFEST) says where photos
     lie. `folder` takes the model, and the checkpoint from which an interrupted trial goes on.
 
     Raises InputError for a trial that names no setting or a value that does not suit it, for too few landmarks, and
@@ -88,7 +88,7 @@ def held_out_map(
 
 
 def best_first(trials: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of tables.TUNING_TRIALS by mAP@100, descending; ties by the trial's name."""
+    """Return the rows of schemas.TUNING_TRIALS by mAP@100, descending; ties by the trial's name."""
     return trials.sort(["map_at_100", "trial"], descending=[True, False])
 
 

@@ -78,7 +78,7 @@ class FolderSource(PhotoSource):
         return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
-        """Return image_id, landmark_id and landmark (tables.LABELS) of the train photos on disk.
+        """Return image_id, landmark_id and landmark (schemas.LABELS) of the train photos on disk.
 
         A landmark's name is its folder's, its id the position of that name among the sorted names.
         """

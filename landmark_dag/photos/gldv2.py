@@ -80,7 +80,7 @@ class Gldv2Source(PhotoSource):
         return fingerprint("".join(parts).encode())
 
     def labels(self) -> pl.DataFrame:
-        """Return the labels of all train photos (tables.LABELS), also of shards that are not used."""
+        """Return the labels of all train photos (schemas.LABELS), also of shards that are not used."""
         return read_labels(self.metadata("train"), self.metadata("train_label_to_category"))
 
     def metadata(self, name: str) -> Path:

@@ -18,7 +18,7 @@ def landmark_name(category: str) -> str:
 
 
 def read_labels(train_csv: Path, categories_csv: Path) -> pl.DataFrame:
-    """Return tables.LABELS, sorted by image id, from train.csv and train_label_to_category.csv.
+    """Return schemas.LABELS, sorted by image id, from train.csv and train_label_to_category.csv.
 
     A landmark without category is named by its id.
     """

@@ -29,7 +29,7 @@ class ManifestChanges:
 
 
 def build_manifest(locations: Sequence[PhotoLocation], threads: int = 4) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the shard's manifest (tables.MANIFEST) and its unreadable photos (tables.UNREADABLE).
+    """Return the shard's manifest (schemas.MANIFEST) and its unreadable photos (schemas.UNREADABLE).
 
     Each photo's bytes are read once, in the order in which they lie on disk, and at most `threads` photos
     are held at a time. Both frames are sorted by image id and do not depend on `threads`.
@@ -50,7 +50,7 @@ def build_manifest(locations: Sequence[PhotoLocation], threads: int = 4) -> tupl
 
 
 def locations_of(manifest: pl.DataFrame) -> list[PhotoLocation]:
-    """Return where the photos of a manifest (tables.MANIFEST) lie, in its order.
+    """Return where the photos of a manifest (schemas.MANIFEST) lie, in its order.
 
     Raises InputError, naming this machine, when it has none of their files: the manifest was made on another.
     """

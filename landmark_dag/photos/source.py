@@ -45,7 +45,7 @@ class PhotoSource(Protocol):
         ...
 
     def labels(self) -> pl.DataFrame:
-        """Return the labels of the train photos (tables.LABELS), sorted by image id."""
+        """Return the labels of the train photos (schemas.LABELS), sorted by image id."""
         ...
 
     def retrieval_ground_truth(self) -> Path | None:

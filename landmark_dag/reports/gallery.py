@@ -90,8 +90,8 @@ def build_gallery(
 ) -> Gallery:
     """Collect what the page shows.
 
-    `lists` maps steps, in order, to tables.NEIGHBOURS or tables.RANKING; `votes` (tables.VOTES) are the
-    queries'; `landmarks` names landmark ids; the photos are tables.MANIFEST. Of more than 1,000 queries those
+    `lists` maps steps, in order, to schemas.NEIGHBOURS or schemas.RANKING; `votes` (schemas.VOTES) are the
+    queries'; `landmarks` names landmark ids; the photos are schemas.MANIFEST. Of more than 1,000 queries those
     whose AP changed most are taken (without ground truth: the first by id). A list shows its first 12 photos.
     A photo that cannot be read has no thumbnail.
     """

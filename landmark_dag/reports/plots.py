@@ -92,7 +92,7 @@ def precision_by_landmark_size(expected: NDArray[np.int64], precisions: Mapping[
 def kept_by_landmark(labels: pl.DataFrame, cleaned: pl.DataFrame, most: int = 40) -> bytes:
     """Plot which share of each landmark's photos cleaning kept; of many landmarks, the largest `most`.
 
-    `labels` is tables.LABELS, `cleaned` is tables.CLEANED_DATASET.
+    `labels` is schemas.LABELS, `cleaned` is schemas.CLEANED_DATASET.
     """
     marked = labels.join(cleaned.select("image_id", kept=True), on="image_id", how="left")
     shares = marked.group_by("landmark").agg(photos=pl.len(), share=pl.col("kept").fill_null(False).mean())
@@ -105,12 +105,12 @@ def kept_by_landmark(labels: pl.DataFrame, cleaned: pl.DataFrame, most: int = 40
 
 
 def grid_heat_map(grid: pl.DataFrame, kept: str) -> bytes:
-    """Plot the column `kept` (photos or landmarks) of tables.CLEANING_GRID as a heat map with its numbers."""
+    """Plot the column `kept` (photos or landmarks) of schemas.CLEANING_GRID as a heat map with its numbers."""
     return _heat_map(grid.pivot("min_verified", index="min_inliers", values=kept), "min_verified", "{:,}", 0, 2.4)
 
 
 def sweep_heat_map(sweep: pl.DataFrame) -> bytes:
-    """Plot tables.RERANKING_SWEEP as a heat map with its numbers, from the lowest to the highest mAP@100."""
+    """Plot schemas.RERANKING_SWEEP as a heat map with its numbers, from the lowest to the highest mAP@100."""
     table = sweep.pivot("k", index="threshold", values="map_at_100")
     return _heat_map(table, "k", "{:.1f}", float(sweep["map_at_100"].to_numpy().min()), 4.8)
 

@@ -16,7 +16,7 @@ from landmark_dag.storage.ragged_lists import list_of_rows, places_in_lists
 def retrieval_pictures(lists: Mapping[str, pl.DataFrame], truth: RetrievalGroundTruth) -> dict[str, bytes]:
     """Return plots, as PNG, of mAP@100, precision and recall, mAP@100 by landmark size, and similarities.
 
-    `lists` maps steps, in order, to tables.NEIGHBOURS or tables.RANKING; similarities are those of the first.
+    `lists` maps steps, in order, to schemas.NEIGHBOURS or schemas.RANKING; similarities are those of the first.
     """
     if truth.queries.is_empty():
         return {}
@@ -39,7 +39,7 @@ def retrieval_pictures(lists: Mapping[str, pl.DataFrame], truth: RetrievalGround
 
 
 def vote_pictures(votes: pl.DataFrame, truth: RecognitionGroundTruth) -> dict[str, bytes]:
-    """Return a plot, as PNG, of the confidence of right and wrong votes (tables.VOTES) of queries."""
+    """Return a plot, as PNG, of the confidence of right and wrong votes (schemas.VOTES) of queries."""
     judged = judged_votes(votes, truth)
     confidence, right = judged["confidence"].to_numpy(), judged["right"].to_numpy()
     return {"Confidence of right and wrong votes": pictures.vote_confidence(confidence, right)}

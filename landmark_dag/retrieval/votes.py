@@ -15,8 +15,8 @@ def vote(
     """Return each photo's landmark int64 (m,) and confidence float32 (m,).
 
     Row i holds photo i's k nearest train photos, nearest first: their `similarity` float32 (m, k) and their
-    landmark int64 (m, k). Per landmark the similarities are summed in float32 from the nearest on; the
-    largest sum wins, a tie goes to the landmark met first; confidence is that sum / k. (Yokoo et al., CVPRW
+    landmark int64 (m, k). The similarities of each landmark are summed in float32, nearest first; the
+    largest sum wins, and a tie goes to the landmark of the nearer photo. Confidence is that sum / k. (Yokoo et al., CVPRW
     2020, section 3.3.) Raises ValueError when k is 0 or the shapes differ.
     """
     if similarity.shape != neighbour_landmarks.shape or similarity.ndim != 2 or similarity.shape[1] == 0:
@@ -33,11 +33,11 @@ def vote(
 
 
 def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int) -> pl.DataFrame:
-    """Return the votes (tables.VOTES, by image id) of the photos in `neighbours`.
+    """Return the votes (schemas.VOTES, by image id) of the photos in `neighbours`.
 
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
-    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours is voted for
-    by those it has, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
+    photos vote for each photo (ties: train id ascending). If a photo has fewer than k neighbours, all of them
+    vote, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
     photos. Raises InputError for a train photo without a label, and for k < 1.
     """
     nearest = (
@@ -56,15 +56,15 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
 
 
 def votes_of(train_neighbours: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
-    """Return the votes (tables.VOTES, by image id) by the `k` nearest of `train_neighbours` (tables.TRAIN_NEIGHBOURS).
+    """Return the votes (schemas.VOTES, by image id) of the `k` nearest `train_neighbours` (schemas.TRAIN_NEIGHBOURS).
 
-    A photo with fewer train_neighbours is voted for by those it has; its confidence is still their sum / k. Raises
-    InputError for k < 1, and when fewer than k train_neighbours are stored although there are more of `train_photos`.
+    If a photo has fewer train neighbours, all of them vote, and its confidence is still their sum / k. Raises
+    InputError for k < 1, and when fewer than k train neighbours are stored although there are more of `train_photos`.
     """
     stored = train_neighbours["rank"].n_unique()
     if len(train_neighbours) and stored < min(k, train_photos):
         raise InputError(
-            f"{k} train photos shall vote but {stored} are stored for each photo; raise the train_neighbours' count."
+            f"k is {k} but only {stored} train photos are stored for each photo; raise the count of train_neighbours."
         )
     image_ids, similarity, landmarks = nearest_train_neighbours(train_neighbours, k)
     landmark, confidence = vote(similarity, landmarks)
@@ -78,7 +78,7 @@ def nearest_train_neighbours(
     """Return photos by id, with similarity float32 and landmark int64 of their k nearest train photos, (m, k).
 
     `train_neighbours` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has
-    fewer, similarity 0 for the nearest landmark fills the place: no sum changes. Raises InputError for k < 1.
+    fewer, the nearest landmark with similarity 0 fills the rest: no sum changes. Raises InputError for k < 1.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least one train photo must vote.")

@@ -12,7 +12,7 @@ from landmark_dag.errors import InputError
 from landmark_dag.photos.reading import UnreadablePhoto
 from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
+from landmark_dag.retrieval.neighbour_search import neighbour_table, train_neighbour_table
 from landmark_dag.retrieval.reranking.inputs import RerankingInput
 from landmark_dag.retrieval.reranking.methods import chain, needs, rerank
 from landmark_dag.retrieval.reranking.sort import sorted_ranking
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 class Found:
     """What a search found.
 
-    `photos` (tables.MANIFEST's image_id, path, offset, size) are those searched with, named by their paths; `lists`
-    maps knn, sorted and inserted to tables.NEIGHBOURS or RANKING; `votes` and `index_votes` are tables.VOTES;
+    `photos` (schemas.MANIFEST's image_id, path, offset, size) are those searched with, named by their paths; `lists`
+    maps knn, sorted and inserted to schemas.NEIGHBOURS or RANKING; `votes` and `index_votes` are schemas.VOTES;
     `landmarks` names landmark ids; `index_photos` is the manifest of the photos listed.
     """
 
@@ -69,7 +69,7 @@ def search_photos(home: Path, photos: Sequence[Path]) -> Found:
     cleaned = _table(home, store / "cleaned_dataset.parquet", CLEANED_DATASET)
     index_votes = _shards(home, "index/votes", VOTES)
     count = max(profile.votes.k, profile.train_neighbours.count)
-    train_neighbours = voter_table(queries, train, cleaned, TrainNeighbourSettings(count))
+    train_neighbours = train_neighbour_table(queries, train, cleaned, TrainNeighbourSettings(count))
     votes = votes_of(train_neighbours, profile.votes.k)
     knn = neighbour_table(queries, index, replace(profile.neighbours, search="exact"))
     ordered = sorted_ranking(knn, votes, index_votes)

@@ -9,9 +9,9 @@ from landmark_dag.training.fit import LabelledPhotos
 
 
 def cleaned_photos(manifest: pl.DataFrame, cleaned: pl.DataFrame) -> tuple[LabelledPhotos, dict[int, int]]:
-    """Return the photos of `cleaned` (tables.CLEANED_DATASET), and the landmark id of each class.
+    """Return the photos of `cleaned` (schemas.CLEANED_DATASET), and the landmark id of each class.
 
-    `manifest` (tables.MANIFEST) says where the photos lie. Photos are taken by image id, so that shards and row
+    `manifest` (schemas.MANIFEST) says where the photos lie. Photos are taken by image id, so that shards and row
     order change nothing. Raises InputError when nothing is left to train on, or a cleaned photo is not in the
     manifest.
     """
@@ -27,7 +27,7 @@ def cleaned_photos(manifest: pl.DataFrame, cleaned: pl.DataFrame) -> tuple[Label
 
 
 def labelled_photos(manifest: pl.DataFrame, labels: pl.DataFrame) -> LabelledPhotos:
-    """Return every readable photo of `labels` (tables.LABELS), landmarks numbered from 0 by landmark id."""
+    """Return every readable photo of `labels` (schemas.LABELS), landmarks numbered from 0 by landmark id."""
     readable = labels.join(manifest, on="image_id", how="semi")
     classes = pl.col("landmark_id").rank("dense").cast(pl.Int32) - 1
     return _located(manifest, readable.select("image_id", class_id=classes))

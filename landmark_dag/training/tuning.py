@@ -65,7 +65,7 @@ def settings_of(
 
 
 def hold_out(cleaned: pl.DataFrame, tuning: TuningSettings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Split `cleaned` (tables.CLEANED_DATASET) into landmarks to train on, renumbered from 0, and held-out ones.
+    """Split `cleaned` (schemas.CLEANED_DATASET) into landmarks to train on, renumbered from 0, and held-out ones.
 
     A landmark's photos stay together; both parts are sorted by image id. Raises InputError when fewer than two
     landmarks would be left on either side.

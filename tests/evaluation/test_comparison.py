@@ -16,7 +16,7 @@ from landmark_dag.evaluation.comparison import (
 )
 from landmark_dag.evaluation.ground_truth import read_retrieval_ground_truth
 from landmark_dag.evaluation.retrieval_metrics import retrieval_metrics
-from landmark_dag.retrieval.neighbour_search import neighbour_table, voter_table
+from landmark_dag.retrieval.neighbour_search import neighbour_table, train_neighbour_table
 from landmark_dag.retrieval.reranking.insert import inserted_ranking
 from landmark_dag.retrieval.reranking.sort import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
@@ -42,7 +42,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     train = landmark_embeddings("t", of_train, 16, 0.6)
     rows = [(image_id, int(m), int(m)) for image_id, m in zip(train.image_ids, of_train, strict=True)]
     cleaned = pl.DataFrame(rows, schema=CLEANED_DATASET.schema, orient="row")
-    train_neighbours = [voter_table(split, train, cleaned, TrainNeighbourSettings()) for split in (queries, index)]
+    train_neighbours = [
+        train_neighbour_table(split, train, cleaned, TrainNeighbourSettings()) for split in (queries, index)
+    ]
     solution = tmp_path_factory.mktemp("truth") / "solution.csv"
     lines = ["id,images,Usage"]
     for number, landmark in enumerate(of_queries):

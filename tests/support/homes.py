@@ -6,7 +6,7 @@ import polars as pl
 
 from landmark_dag.photos.manifest import build_manifest, locations_of
 from landmark_dag.retrieval.embedding import embed_photos
-from landmark_dag.retrieval.neighbour_search import voter_table
+from landmark_dag.retrieval.neighbour_search import train_neighbour_table
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.home import HomeSettings, write_home_settings
 from landmark_dag.settings.retrieval import TrainNeighbourSettings
@@ -47,7 +47,9 @@ def small_home(folder: Path) -> Path:
     names = [(f"train{i}", 1 + i % 2, LANDMARKS[1 + i % 2]) for i in range(6)]
     labels = pl.DataFrame(names, schema=LABELS.schema, orient="row")
     cleaned = labels.select("image_id", "landmark_id", class_id=pl.col("landmark_id").cast(pl.Int32) - 1)
-    train_neighbours = voter_table(embeddings["index"], embeddings["train"], cleaned, TrainNeighbourSettings())
+    train_neighbours = train_neighbour_table(
+        embeddings["index"], embeddings["train"], cleaned, TrainNeighbourSettings()
+    )
     write_table(store / "train/labels.parquet", LABELS, labels, "v")
     write_table(store / "cleaned_dataset.parquet", CLEANED_DATASET, cleaned, "v")
     write_table(store / "index/votes/0000.parquet", VOTES, votes_of(train_neighbours, profile.votes.k), "v")

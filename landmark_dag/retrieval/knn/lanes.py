@@ -1,7 +1,8 @@
-"""Scores kept or dropped 16 at a time, for compiled code: one that branches on every score takes twice as long.
+"""Keep or drop scores 16 at a time, in compiled code: a branch for every score takes twice as long.
 
-The functions are called by compiled code alone. They write all of 16 places from `count` on, the first ones with the
-scores that exceed `cut` and their positions, and return the new count. Arrays are C-contiguous; no bound is checked.
+Only compiled code calls these functions. `kept` is a pair of arrays: scores float32 and positions int32. A function
+writes 16 places of both from `count` on, first the scores that exceed `cut` and their positions, and returns the new
+count. Arrays are C-contiguous; no bound is checked.
 """
 
 from typing import Any
@@ -17,63 +18,64 @@ _INTEGERS, _FLOATS = (ir.VectorType(kind, LANES) for kind in (ir.IntType(32), ir
 
 
 @intrinsic
-def keep_products(typing, cut, products, scales, column, position, scores, positions, count):  # type: ignore[no-untyped-def]
-    """Keep of products[column:], int32 or float32, times scales[column:]; the first stands at `position`."""
+def keep_products(typing, factors, column, position, cut, kept, count):  # type: ignore[no-untyped-def]
+    """Keep scores among products[column:] times scales[column:]; the first is the score of `position`.
+
+    `factors` are the products, int32 or float32, and the scales, float32.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        cut, products, scales, column, position, scores, positions, count = arguments
-        of_products, of_scales, of_scores, of_positions = (signature.args[i] for i in (1, 2, 5, 6))
-        whole = of_products.dtype == types.int32
-        values = builder.load(
-            _at(context, builder, of_products, products, column, _INTEGERS if whole else _FLOATS), align=4
-        )
+        pair, column, position, cut, kept_pair, count = arguments
+        whole = factors.types[0].dtype == types.int32
+        products, scales = _at(context, builder, factors, pair, column, (_INTEGERS if whole else _FLOATS, _FLOATS))
+        values = builder.load(products, align=4)
         values = builder.sitofp(values, _FLOATS) if whole else values
-        values = builder.fmul(values, builder.load(_at(context, builder, of_scales, scales, column, _FLOATS), align=4))
+        values = builder.fmul(values, builder.load(scales, align=4))
         position = _splat(builder, builder.trunc(position, ir.IntType(32)), _INTEGERS)
         numbers = builder.add(position, ir.Constant(_INTEGERS, list(range(LANES))))
-        scores = _at(context, builder, of_scores, scores, count, _FLOATS)
-        positions = _at(context, builder, of_positions, positions, count, _INTEGERS)
-        return builder.add(count, _packed(builder, cut, values, numbers, scores, positions))
+        target = _at(context, builder, kept, kept_pair, count, (_FLOATS, _INTEGERS))
+        return builder.add(count, _packed(builder, cut, values, numbers, target))
 
-    arguments = (types.float32, products, scales, types.int64, types.int64, scores, positions, types.int64)
-    return types.int64(*arguments), generate
+    return types.int64(factors, types.int64, types.int64, types.float32, kept, types.int64), generate
 
 
 @intrinsic
-def keep_places(typing, cut, place, scores, positions, count):  # type: ignore[no-untyped-def]
-    """Keep of the places from `place` on; `count` is at most `place`."""
+def keep_places(typing, place, cut, kept, count):  # type: ignore[no-untyped-def]
+    """Keep scores among those of `kept` from `place` on; `count` is at most `place`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        cut, place, scores, positions, count = arguments
-        _, _, of_scores, of_positions, _ = signature.args
-        values = builder.load(_at(context, builder, of_scores, scores, place, _FLOATS), align=4)
-        numbers = builder.load(_at(context, builder, of_positions, positions, place, _INTEGERS), align=4)
-        scores = _at(context, builder, of_scores, scores, count, _FLOATS)
-        positions = _at(context, builder, of_positions, positions, count, _INTEGERS)
-        return builder.add(count, _packed(builder, cut, values, numbers, scores, positions))
+        place, cut, pair, count = arguments
+        source = _at(context, builder, kept, pair, place, (_FLOATS, _INTEGERS))
+        values, numbers = (builder.load(array, align=4) for array in source)
+        target = _at(context, builder, kept, pair, count, (_FLOATS, _INTEGERS))
+        return builder.add(count, _packed(builder, cut, values, numbers, target))
 
-    return types.int64(types.float32, types.int64, scores, positions, types.int64), generate
+    return types.int64(types.int64, types.float32, kept, types.int64), generate
 
 
-def _packed(builder: Any, cut: Any, values: Any, numbers: Any, scores: Any, positions: Any) -> Any:
-    """Write values above the cut, and their numbers, next to each other; return how many these are."""
+def _packed(builder: Any, cut: Any, values: Any, numbers: Any, target: tuple[Any, Any]) -> Any:
+    """Write the values above the cut, and their numbers, next to each other at `target`; return how many there are."""
     above = builder.fcmp_ordered(">", values, _splat(builder, cut, _FLOATS))
-    for lanes, target in ((values, scores), (numbers, positions)):
+    for lanes, start in zip((values, numbers), target, strict=True):
         name = f"llvm.experimental.vector.compress.v{LANES}{'f' if lanes is values else 'i'}32"
         kind = ir.FunctionType(lanes.type, [lanes.type, above.type, lanes.type])
         compress = cgutils.get_or_insert_function(builder.module, kind, name)
         packed = builder.call(compress, [lanes, above, ir.Constant(lanes.type, ir.Undefined)])
-        builder.store(packed, target, align=4)
+        builder.store(packed, start, align=4)
     return builder.zext(builder.ctpop(builder.bitcast(above, ir.IntType(LANES))), ir.IntType(64))
 
 
-def _at(context: Any, builder: Any, kind: Any, array: Any, place: Any, lanes: Any) -> Any:
-    """Return where 16 numbers of an array stand, from `place` on."""
-    return builder.bitcast(builder.gep(make_array(kind)(context, builder, array).data, [place]), lanes.as_pointer())
+def _at(context: Any, builder: Any, kind: Any, pair: Any, place: Any, lanes: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the addresses of the 16 numbers from `place` on in each of a pair of arrays."""
+    addresses = []
+    for i in range(2):
+        array = make_array(kind.types[i])(context, builder, builder.extract_value(pair, i))
+        addresses.append(builder.bitcast(builder.gep(array.data, [place]), lanes[i].as_pointer()))
+    return addresses[0], addresses[1]
 
 
 def _splat(builder: Any, value: Any, lanes: Any) -> Any:
-    """Return one value in all lanes."""
+    """Return `value` in all lanes."""
     nothing = ir.Constant(lanes, ir.Undefined)
     one = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, nothing, ir.Constant(_INTEGERS, [0] * LANES))

@@ -57,7 +57,7 @@ def bridged_ranking(
 def bridge_confidence(train_neighbours: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:
     """Return each photo's nearest landmarks with the confidence that it shows them: bonus + 1 / distance.
 
-    The columns are those of tables.VOTES, up to `bridge_landmarks` rows a photo. A landmark's distance is the mean
+    The columns are those of schemas.VOTES, up to `bridge_landmarks` rows a photo. A landmark's distance is the mean
     of 1 - similarity over its `bridge_photos` nearest train photos; one that is not stored counts as far
     as the farthest that is. The nearest landmark (ties: met first) alone has the bonus. (5th place of the Google
     Landmark Retrieval Challenge 2021; its penalty by photos that show no landmark is left out.)

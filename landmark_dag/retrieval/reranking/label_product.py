@@ -49,7 +49,7 @@ def label_product_ranking(
 def label_distribution(train_neighbours: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:
     """Return the landmarks of each photo's nearest train_neighbours with the sum of their similarities, over k.
 
-    The columns are those of tables.VOTES, several rows a photo.
+    The columns are those of schemas.VOTES, several rows a photo.
     (13th place of the Google Landmark Retrieval Challenge 2021, "Soft Landmark ID Assignment", step 1.)
     """
     k = settings.product_k

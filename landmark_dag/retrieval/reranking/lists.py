@@ -40,7 +40,7 @@ class Lists:
         source: NDArray[np.int64],
         reasons: NDArray[np.int8],
     ) -> pl.DataFrame:
-        """Return the lists `positions` as tables.RANKING; `source` is a row's similarity, -1 for none."""
+        """Return the lists `positions` as schemas.RANKING; `source` is a row's similarity, -1 for none."""
         lengths = np.diff(offsets)
         rows = pl.Series(source).set(pl.Series(source < 0), None)
         frame = pl.DataFrame(

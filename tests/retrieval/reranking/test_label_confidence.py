@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.neighbour_search import TrainNeighbourSearch, voter_table
+from landmark_dag.retrieval.neighbour_search import TrainNeighbourSearch, train_neighbour_table
 from landmark_dag.retrieval.reranking.bridged import bridge_confidence
 from landmark_dag.retrieval.reranking.label_product import label_distribution
 from landmark_dag.retrieval.votes import votes_of
@@ -37,7 +37,7 @@ def train_neighbours_frame(train_neighbours: dict[str, list[tuple[int, float]]])
 
 def test_only_cleaned_photos_vote_and_ties_go_by_train_id() -> None:
     train = embeddings({"t4": [1, 0.125], "t3": [0.25, 0], "t2": [0.5, 0.5], "t1": [1, 0], "t0": [1, 0]})
-    table = voter_table(
+    table = train_neighbour_table(
         embeddings({"q": [1, 0], "p": [0, 1]}),
         train,
         cleaned({"t3": 7, "t1": 9, "t0": 8, "t2": 7}),
@@ -63,7 +63,7 @@ def test_train_neighbours_made_ready_once_answer_one_table_after_another() -> No
 
 
 def test_a_photo_has_no_more_train_neighbours_than_there_are() -> None:
-    table = voter_table(
+    table = train_neighbour_table(
         embeddings({"q": [1, 0]}), embeddings({"t": [1, 0]}), cleaned({"t": 1}), TrainNeighbourSettings()
     )
     assert table.height == 1
@@ -81,7 +81,7 @@ def test_train_neighbours_that_cannot_be_found_are_refused(
     train: Embeddings, labels: dict[str, int], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        voter_table(embeddings({"a": [1, 0]}), train, cleaned(labels), TrainNeighbourSettings())
+        train_neighbour_table(embeddings({"a": [1, 0]}), train, cleaned(labels), TrainNeighbourSettings())
 
 
 lists = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.1, 0.25, 0.5, 0.75])), min_size=1, max_size=8)
