@@ -27,7 +27,7 @@ def embed_photos(
     progress: Callable[[int, int], None] | None = None,
     threads: int | None = None,
 ) -> Embeddings:
-    """Embed photos, in the order given; the model's network is moved to `device`.
+    """Embed photos, in the order given; move the model's network to `device`.
 
     Each photo is resized to the size of its aspect ratio at every scale, the raw features are averaged over
     scales, then divided by their length (paper, section 4.1). A photo's embedding does not depend on the
@@ -38,7 +38,7 @@ def embed_photos(
     """
     network = model.network.to(device).eval()
     sizes = photo_sizes(settings.square_size, settings.long_side)
-    # A photo whose shorter side has this length has, by its aspect ratio, the longer side that its size asks for.
+    # With a shorter side of this length, the longer side of any photo is long enough for the photo's size.
     smallest_decoded = round(max(map(min, sizes)) * max(settings.scales))
 
     def views_of(position: int) -> Views:
@@ -70,7 +70,7 @@ def embed_by_ensemble(
     settings: EmbeddingSettings,
     device: str = "cpu",
 ) -> Embeddings:
-    """Embed photos by several models: each embedding, of unit length, times its weight; then the whole made unit.
+    """Embed photos by several models: join the unit embeddings, each times its weight, and divide by the length.
 
     `models` and `weights` (above 0) are in the order of their numbers. The embeddings' model names every member's
     fingerprint and weight; with one model it is that model's own. Raises what `embed_photos` raises.
@@ -84,7 +84,7 @@ def embed_by_ensemble(
 
 
 def _unit(features: NDArray[np.float32], image_ids: Sequence[str]) -> NDArray[np.float16]:
-    """Divide each row by its length; InputError names the first photo whose row has none."""
+    """Divide each row by its length; raise InputError for the first photo whose length is 0 or not finite."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     bad = np.flatnonzero(~(np.isfinite(lengths) & (lengths > 0)))
     if len(bad):

@@ -1,4 +1,4 @@
-"""From embeddings to tables: the kNN graph of queries, and the train photos that vote for a photo."""
+"""Tables of nearest neighbours from embeddings: the kNN graph of queries, and the train photos nearest to a photo."""
 
 import itertools
 import json
@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
 from landmark_dag.retrieval.knn.approximate import ApproximateIndex
-from landmark_dag.retrieval.knn.exact import ExactIndex
-from landmark_dag.retrieval.knn.shortlist import Vectors
+from landmark_dag.retrieval.knn.exact import ExactIndex, Vectors
 from landmark_dag.retrieval.reranking.database_augmentation import database_augmentation
 from landmark_dag.retrieval.reranking.query_expansion import alpha_query_expansion
 from landmark_dag.settings.retrieval import NeighbourSettings, TrainNeighbourSettings
@@ -21,12 +20,12 @@ from landmark_dag.storage.schemas import NEIGHBOURS, TRAIN_NEIGHBOURS
 
 
 class NeighbourSearch:
-    """Index photos made ready to be searched, as the settings say, for one table of queries after another."""
+    """Index photos prepared once, as the settings say, to be searched with several tables of queries."""
 
     def __init__(self, index: Embeddings, settings: NeighbourSettings, device: str = "cpu") -> None:
-        """Sort the index photos by id, augment them or build an approximate index where the settings ask for it.
+        """Sort the index photos by id; augment them and build an approximate index if the settings ask for it.
 
-        Raises InputError when the index photos are too few for an approximate index.
+        Raises InputError when there are too few index photos for an approximate index.
         """
         index = _by_id(index)
         self._settings = settings
@@ -48,10 +47,10 @@ class NeighbourSearch:
     def table(self, queries: Embeddings) -> pl.DataFrame:
         """Return every query's nearest index photos (schemas.NEIGHBOURS), by query id, then rank.
 
-        Ties of similarity go by index id ascending. Ids are unique within a split alone, so an index photo of the
-        query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours` a
-        list is as long as there are. Similarities are those of the vectors searched: with expansion, the expanded
-        ones. Raises InputError for embeddings of another model, and for no index photos at all.
+        Ties of similarity go by index id ascending. Ids are unique only within a split: an index photo with the
+        query's id is another photo and may be its neighbour. With fewer index photos than `settings.neighbours`, a
+        list holds all of them. Similarities are those of the vectors searched: with expansion, of the expanded ones.
+        Raises InputError for embeddings of another model, and for an empty index.
         """
         check_same_model(queries, self._index)
         queries = _by_id(queries)
@@ -77,7 +76,7 @@ class NeighbourSearch:
         return float(np.sum(hits) / max(exact.size, 1))
 
     def _expanded(self, queries: Vectors) -> Vectors:
-        """Return `queries`, expanded where the settings ask for it."""
+        """Return `queries`, expanded if the settings ask for it."""
         settings = self._settings
         if settings.expansion not in ("queries", "both"):
             return queries
@@ -99,19 +98,19 @@ class NeighbourSearch:
 def neighbour_table(
     queries: Embeddings, index: Embeddings, settings: NeighbourSettings, device: str = "cpu"
 ) -> pl.DataFrame:
-    """Return what `NeighbourSearch.table` does, for one table of queries."""
+    """Return `NeighbourSearch.table` for one table of queries."""
     return NeighbourSearch(index, settings, device).table(queries)
 
 
 class TrainNeighbourSearch:
-    """The train photos of the cleaned dataset made ready to vote, for one table of photos after another."""
+    """The train photos of the cleaned dataset, prepared once to be searched with several tables of photos."""
 
     def __init__(
         self, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
     ) -> None:
         """Sort the photos of `cleaned` (schemas.CLEANED_DATASET) by id and take their vectors from `train`.
 
-        Raises InputError for a cleaned photo without embedding, and when no train photo is left to vote.
+        Raises InputError for a cleaned photo without embedding, and for an empty cleaned dataset.
         """
         if cleaned.is_empty():
             raise InputError(
@@ -137,8 +136,8 @@ class TrainNeighbourSearch:
     def table(self, photos: Embeddings) -> pl.DataFrame:
         """Return the nearest train photos (schemas.TRAIN_NEIGHBOURS, by image id, then rank) of each of `photos`.
 
-        Ties of similarity go by train id ascending. With fewer than `settings.count` train photos a photo has all.
-        Raises InputError for embeddings of another model.
+        Ties of similarity go by train id ascending. If there are fewer than `settings.count` train photos, all are
+        returned. Raises InputError for embeddings of another model.
         """
         check_same_model(photos, self._train)
         photos = _by_id(photos)
@@ -159,15 +158,15 @@ class TrainNeighbourSearch:
 def train_neighbour_table(
     photos: Embeddings, train: Embeddings, cleaned: pl.DataFrame, settings: TrainNeighbourSettings, device: str = "cpu"
 ) -> pl.DataFrame:
-    """Return what `TrainNeighbourSearch.table` does, for one table of photos."""
+    """Return `TrainNeighbourSearch.table` for one table of photos."""
     return TrainNeighbourSearch(train, cleaned, settings, device).table(photos)
 
 
 def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, str]) -> list[str]:
-    """Return the index shards whose neighbours a stored graph holds; none when the graph cannot be grown.
+    """Return the index shards whose neighbours a stored graph holds; none when the graph must be recomputed.
 
-    `notes` are the graph's `growth_notes`; `origin` and `versions` are what they would be now. A graph of other queries
-    or settings, or of an index shard that changed or is gone, is recomputed.
+    `notes` are the graph's `growth_notes`; `origin` and `versions` are their present values. A graph is recomputed if
+    its queries or settings differ, or if one of its index shards changed or was removed.
     """
     merged: dict[str, str] = json.loads(notes.get("merged", "{}"))
     unchanged = all(versions.get(shard) == version for shard, version in merged.items())
@@ -175,15 +174,15 @@ def merged_shards(notes: Mapping[str, str], origin: str, versions: Mapping[str, 
 
 
 def growth_notes(origin: str, versions: Mapping[str, str]) -> dict[str, str]:
-    """Return what a stored graph must record so that it can grow: its queries, settings and index shards."""
+    """Return the notes that a stored graph needs to grow: its queries and settings, and its index shards."""
     return {"origin": origin, "merged": json.dumps(dict(versions))}
 
 
 def grown_graph(former: pl.DataFrame, search: NeighbourSearch, queries: Embeddings, count: int) -> pl.DataFrame:
-    """Return the `count` nearest of each query (schemas.NEIGHBOURS) among index photos old and new.
+    """Return the `count` nearest of each query (schemas.NEIGHBOURS) among old and new index photos.
 
-    `former` holds the `count` nearest of the old ones, `search` the new ones; no photo is in both. The result is, row
-    for row, the graph of all of them together.
+    `former` holds the `count` nearest old photos; `search` holds only new photos. The result equals, row for row, the
+    graph of all photos searched together.
     """
     if not len(search):
         return former
@@ -194,7 +193,7 @@ def grown_graph(former: pl.DataFrame, search: NeighbourSearch, queries: Embeddin
 
 
 def _by_id(embeddings: Embeddings) -> Embeddings:
-    """Return `embeddings` sorted by image id: themselves, where they are already."""
+    """Return `embeddings` sorted by image id; the same object if they already are."""
     if all(before < after for before, after in itertools.pairwise(embeddings.image_ids)):
         return embeddings
     return concatenate([embeddings])

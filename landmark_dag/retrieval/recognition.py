@@ -1,4 +1,4 @@
-"""Recognition: the landmark that a query shows, and a score by which all queries' answers are sorted."""
+"""Recognition: the landmark that a query shows, and a score that sorts the answers of all queries."""
 
 from typing import TYPE_CHECKING
 
@@ -11,22 +11,20 @@ from landmark_dag.settings.matching import VerificationSettings
 from landmark_dag.settings.retrieval import RecognitionSettings
 from landmark_dag.storage.schemas import VOTES
 
-if TYPE_CHECKING:  # votes alone need none of the libraries that local features do
+if TYPE_CHECKING:  # votes alone do not need the libraries of local features
     from landmark_dag.matching.features import FeatureLookup
 
 
 def recognised(
     train_neighbours: pl.DataFrame, settings: RecognitionSettings, inliers: pl.DataFrame | None = None
 ) -> pl.DataFrame:
-    """Return each query's landmark and score (schemas.VOTES, by image id; the score is the confidence).
+    """Return each query's landmark and score (schemas.VOTES, by image id) from its nearest train photos.
 
-    Both come from its nearest train photos.
-
-    Every train photo counts its similarity and, where `inliers` (image_id, train_id, inliers) names it, inliers /
-    full_inliers, at most 1; the landmark of the largest sum wins, its score is that sum / k. A landmark that wins
-    for more than `distractor_queries` queries is taken for a thing that many photos show and no query asks for: its
-    score becomes minus the number of these queries, below all others. (Ozaki and Yokoo, arXiv 1906.04087, section
-    3.4; its repository, exp/submit_recognition.py.)
+    The score is in the column confidence. Every train photo counts its similarity and, where `inliers` (image_id,
+    train_id, inliers) has it, also inliers / full_inliers, at most 1. The landmark of the largest sum wins; its score
+    is that sum / k. A landmark that wins for more than `distractor_queries` queries counts as a distractor: a thing
+    that is in many photos and that no query is about. Its score becomes minus the number of these queries, below all
+    others. (Ozaki and Yokoo, arXiv 1906.04087, section 3.4; its repository, exp/submit_recognition.py.)
     """
     if inliers is not None:
         bonus = (pl.col("inliers") / settings.full_inliers).clip(upper_bound=1).fill_null(0)
@@ -51,7 +49,7 @@ def train_neighbour_inliers(
 ) -> pl.DataFrame:
     """Return image_id, train_id and inliers of every query and its `k` nearest train photos (schemas.TRAIN_NEIGHBOURS).
 
-    Raises InputError for a photo without local features, and for features of two kinds.
+    Raises InputError for a photo without local features, and for local features of two kinds.
     """
     from landmark_dag.matching.features import JoinedFeatures
     from landmark_dag.matching.verification import verify_pairs
@@ -65,7 +63,7 @@ def train_neighbour_inliers(
 
 
 def _rows(image_ids: pl.Series, features: "FeatureLookup", what: str) -> np.ndarray:
-    """Return the position of each of `image_ids` in `features`."""
+    """Return the position of each of `image_ids` in `features`; raise InputError for one without local features."""
     known = pl.DataFrame({"image_id": features.image_ids}, schema={"image_id": pl.String}).with_row_index("row")
     rows = image_ids.to_frame("image_id").join(known, on="image_id", how="left", maintain_order="left")
     missing = rows.filter(pl.col("row").is_null())

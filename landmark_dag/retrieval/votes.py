@@ -15,9 +15,9 @@ def vote(
     """Return each photo's landmark int64 (m,) and confidence float32 (m,).
 
     Row i holds photo i's k nearest train photos, nearest first: their `similarity` float32 (m, k) and their
-    landmark int64 (m, k). Per landmark the similarities are summed in float32 from the nearest on; the
-    largest sum wins, a tie goes to the landmark met first; confidence is that sum / k. (Yokoo et al., CVPRW
-    2020, section 3.3.) Raises ValueError when k is 0 or the shapes differ.
+    landmark int64 (m, k). The similarities of each landmark are summed in float32, nearest first. The largest sum
+    wins; a tie goes to the landmark of the nearer photo. Confidence is that sum / k. (Yokoo et al., CVPRW 2020,
+    section 3.3.) Raises ValueError when k is 0 or the shapes differ.
     """
     if similarity.shape != neighbour_landmarks.shape or similarity.ndim != 2 or similarity.shape[1] == 0:
         raise ValueError(f"similarity {similarity.shape} and landmarks {neighbour_landmarks.shape} must be (m, k)")
@@ -36,9 +36,9 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
     """Return the votes (schemas.VOTES, by image id) of the photos in `neighbours`.
 
     `neighbours` has the columns image_id, train_id and similarity, in any row order; the k most similar train
-    photos vote for each photo (ties: train id ascending). A photo with fewer than k neighbours takes the votes of
-    those, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train photos. Raises
-    InputError for a train photo without a label, and for k < 1.
+    photos vote for each photo (ties: train id ascending). If a photo has fewer than k neighbours, all of them
+    vote, and its confidence is still their sum / k. `labels` has image_id and landmark_id of train
+    photos. Raises InputError for a train photo without a label, and for k < 1.
     """
     nearest = (
         neighbours.sort(["image_id", "similarity", "train_id"], descending=[False, True, False])
@@ -58,13 +58,13 @@ def votes_from_neighbours(neighbours: pl.DataFrame, labels: pl.DataFrame, k: int
 def votes_of(train_neighbours: pl.DataFrame, k: int, train_photos: int = 0) -> pl.DataFrame:
     """Return the votes (schemas.VOTES, by image id) of the `k` nearest `train_neighbours` (schemas.TRAIN_NEIGHBOURS).
 
-    A photo with fewer takes the votes of those; its confidence is still their sum / k. Raises
-    InputError for k < 1, and when fewer than k train_neighbours are stored although there are more of `train_photos`.
+    If a photo has fewer train neighbours, all of them vote, and its confidence is still their sum / k. Raises
+    InputError for k < 1, and when fewer than k train neighbours are stored although there are more of `train_photos`.
     """
     stored = train_neighbours["rank"].n_unique()
     if len(train_neighbours) and stored < min(k, train_photos):
         raise InputError(
-            f"{k} train photos shall vote but {stored} are stored for each photo; raise the train_neighbours' count."
+            f"k is {k} but only {stored} train photos are stored for each photo; raise the count of train_neighbours."
         )
     image_ids, similarity, landmarks = nearest_train_neighbours(train_neighbours, k)
     landmark, confidence = vote(similarity, landmarks)
@@ -78,7 +78,7 @@ def nearest_train_neighbours(
     """Return photos by id, with similarity float32 and landmark int64 of their k nearest train photos, (m, k).
 
     `train_neighbours` has image_id, rank (from 1), landmark_id and similarity, in any row order. Where a photo has
-    fewer, similarity 0 for the nearest landmark fills the place: no sum changes. Raises InputError for k < 1.
+    fewer, the nearest landmark with similarity 0 fills the rest: no sum changes. Raises InputError for k < 1.
     """
     if k < 1:
         raise InputError(f"k is {k}; at least one train photo must vote.")

@@ -95,7 +95,7 @@ def test_one_setting_puts_a_soft_variant_in_place_of_the_insert_step(world: Vote
 
 def test_votes_over_more_train_neighbours_than_are_stored_are_refused(world: Votes) -> None:
     world.run(index__train_neighbours={"count": 4})
-    with pytest.raises(Exception, match="5 train photos shall vote but 4 are stored"):
+    with pytest.raises(Exception, match="k is 5 but only 4 train photos are stored"):
         world.run(index__train_neighbours={"count": 4}, index__votes={"k": 5})
     votes = world.store.read("index/votes", VOTES, "0000")
     assert votes.height == 30

@@ -131,7 +131,7 @@ def test_approximate_search_finds_nearly_all_and_ranks_what_it_finds_exactly() -
 
 def test_numbers_that_cannot_be_rounded_in_pairs_are_refused() -> None:
     index = embeddings({f"{number:05}": [1.0, number, 1.0] for number in range(12_000)})
-    with pytest.raises(InputError, match="rounds 2 numbers together; 3 is odd"):
+    with pytest.raises(InputError, match="rounds pairs of numbers; 3 dimensions are odd"):
         NeighbourSearch(index, NeighbourSettings(search="ivfpq"))
 
 

@@ -88,5 +88,5 @@ def test_train_neighbours_that_were_not_stored_are_asked_for() -> None:
         [("q", 1, "t1", 4, 0.5), ("q", 2, "t2", 4, 0.5)], schema=TRAIN_NEIGHBOURS.schema, orient="row"
     )
     assert votes_of(train_neighbours, 3, train_photos=2)["confidence"].to_list() == [np.float32(1) / np.float32(3)]
-    with pytest.raises(InputError, match="3 train photos shall vote but 2 are stored"):
+    with pytest.raises(InputError, match="k is 3 but only 2 train photos are stored"):
         votes_of(train_neighbours, 3, train_photos=9)

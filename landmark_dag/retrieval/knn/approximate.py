@@ -1,4 +1,4 @@
-"""Approximate nearest neighbours by faiss, for indexes beyond the reach of exact search; distances stay exact."""
+"""Approximate nearest neighbours by faiss, for indexes too large for exact search; similarities are still exact."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,35 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landmark_dag.errors import InputError
-from landmark_dag.retrieval.knn.exact import rescored
-from landmark_dag.retrieval.knn.shortlist import Vectors
+from landmark_dag.retrieval.knn.exact import Vectors, rescored
 
 Kind = Literal["hnsw", "ivf", "ivfsq", "ivfpq"]
 
 _HNSW_LINKS = 32
 _PHOTOS_A_LIST = 39
-"""Fewest photos that faiss trains a list with, without a warning."""
+"""The fewest photos per list with which faiss trains lists without a warning."""
 
 _NUMBERS_A_CODE = 2
-"""Numbers of a vector that ivfpq rounds together to 4 bits."""
+"""How many numbers of a vector ivfpq rounds together, to 4 bits."""
 
 _REFINED = {"ivfsq": 2, "ivfpq": 16}
-"""Candidates whose exact similarity is taken, times k, where the index holds rounded vectors."""
+"""Where the index holds rounded vectors: how many candidates get an exact similarity, as a multiple of k."""
 
 
 class ApproximateIndex:
     """Index vectors in a graph (hnsw) or in lists (ivf; ivfsq holds them rounded to 8 bits a number, ivfpq to 2).
 
-    hnsw: Malkov and Yashunin, TPAMI 2018; it loses neighbours where photos form dense groups far apart, which the
-    recall shows. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI 2011, section 4. Equal
-    vectors in equal order give an equal index: the graph is built by one thread, and lists are trained from a fixed
-    seed.
+    hnsw: Malkov and Yashunin, TPAMI 2018; it misses neighbours where photos form dense groups far apart, and the
+    recall shows it. ivf: Jegou et al., Product quantization for nearest neighbor search, TPAMI 2011, section 4. Equal
+    vectors in equal order give an equal index: one thread builds the graph, and lists are trained from a fixed seed.
     """
 
     def __init__(self, vectors: Vectors, kind: Kind) -> None:
-        """Index `vectors` (n, d), which stay in use for exact similarities.
+        """Index `vectors` (n, d), which are kept for exact similarities.
 
-        Raises InputError when they are too few to train the lists, or their dimensions do not fit ivfpq.
+        Raises InputError when there are too few to train the lists, and for an odd number of dimensions with ivfpq.
         """
         import faiss
 
@@ -47,7 +45,7 @@ class ApproximateIndex:
         if kind != "hnsw" and count < _PHOTOS_A_LIST * lists:
             raise InputError(f"{count} index photos are too few for the approximate search {kind}; use exact.")
         if kind == "ivfpq" and dimensions % _NUMBERS_A_CODE:
-            raise InputError(f"The approximate search ivfpq rounds 2 numbers together; {dimensions} is odd.")
+            raise InputError(f"The approximate search ivfpq rounds pairs of numbers; {dimensions} dimensions are odd.")
         names = {
             "hnsw": f"HNSW{_HNSW_LINKS},Flat",
             "ivf": f"IVF{lists},Flat",
@@ -61,9 +59,9 @@ class ApproximateIndex:
             self._index.add(rows)
 
     def nearest(self, queries: Vectors, k: int, effort: int) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-        """Return similarity and position, as `knn.nearest` does, of the k nearest rows that the index finds.
+        """Return similarity and position, as `exact.nearest` does, of the k nearest rows that the index finds.
 
-        `effort` is the number of lists probed, or the number of photos that hnsw keeps in sight.
+        `effort` is the number of lists searched, or the number of candidates that hnsw keeps.
         """
         import faiss
 
@@ -79,7 +77,7 @@ class ApproximateIndex:
 
 @contextlib.contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run faiss in one thread: the order of its work decides what it builds."""
+    """Run faiss in one thread: the index that it builds depends on the order of its work."""
     import faiss
 
     before = faiss.omp_get_max_threads()

@@ -1,10 +1,12 @@
 """Exact nearest neighbours by inner product, in bounded memory, on a CPU or a GPU.
 
-A fast product shortlists some more than k index rows for every query; their inner products are then taken in
-float64 and rounded once to float32. A bound on the fast product's error proves that no row outside the
-shortlist belongs into the answer; the few queries it cannot prove are searched again without a cut. Products
-of float16 numbers are multiples of 2^-48, so for vectors of about unit norm their sums in float64 are exact:
-the answer is the correctly rounded one, for any device, backend and blocks.
+A fast product shortlists somewhat more than k index rows for every query. The inner products of these rows are then
+computed in float64 and rounded once to float32. A bound on the fast product's error proves that no row outside the
+shortlist belongs in the answer; the few queries for which it proves nothing are searched again without a cut. Products
+of float16 numbers are multiples of 2^-48, so for vectors of about unit norm their sums in float64 are exact: the
+answer is correctly rounded for any device, backend and blocks.
+
+This module and `approximate` are the front of the package; nothing outside it imports the other modules.
 """
 
 from functools import cached_property
@@ -31,7 +33,7 @@ from landmark_dag.retrieval.knn.tiles import places
 Backend = Literal["auto", "integer", "float", "faiss", "torch"]
 
 MOST_KEPT = 2**30
-"""Numbers of an index that is searched again and again, up to which it is kept as 8-bit integers: 1 GiB."""
+"""An index of at most this many numbers is kept as 8-bit integers between searches: 1 GiB."""
 
 _CANDIDATES_IN_MEMORY = 16_000_000
 _MOST_QUERIES, _MOST_ON_DEVICE = 32768, 131_072
@@ -39,15 +41,15 @@ _UNPROVEN_QUERIES = 256
 
 
 class ExactIndex:
-    """Index vectors that are searched again and again: what can be known of them is found once."""
+    """Index vectors for several searches: what depends on them alone is computed once."""
 
     def __init__(
         self, vectors: Vectors, *, device: str = "cpu", backend: Backend = "auto", most_kept: int = MOST_KEPT
     ) -> None:
-        """Take `vectors` (n, d), float16 or float32, which may be memory-mapped; nothing is computed yet.
+        """Take `vectors` (n, d), float16 or float32, which may be memory-mapped; compute nothing yet.
 
-        For products of 8-bit integers they are kept as such, a byte a number, where these are at most `most_kept`.
-        `backend` and the errors that searching raises are those of `nearest`.
+        The integer backend keeps them as 8-bit integers, one byte per number, if there are at most `most_kept`
+        numbers. `backend` and the errors of a search are those of the function `nearest`.
         """
         self.vectors = vectors
         self._device = torch.device(device)
@@ -82,7 +84,7 @@ class ExactIndex:
 
     @cached_property
     def _longest(self) -> float:
-        """The length of the longest vector."""
+        """Length of the longest vector."""
         return float(lengths(self.vectors, "index").max())
 
     def _shortlist(self, backend: Backend, queries: Vectors, k: int, norms: Lengths) -> Shortlist:
@@ -108,16 +110,16 @@ def nearest(
 
     `queries` (q, d) and `index` (n, d) are float16 or float32 and may be memory-mapped. Similarity is the
     inner product rounded to float32; order: similarity descending, then position ascending. `exclude` int32
-    (q,) is a position never returned for that query (-1: none). k' is the smaller of k and the most rows that
-    any query may get; a query that may get fewer has similarity -inf and position -1 after them.
+    (q,) is a position never returned for that query (-1: none). k' is the smaller of k and the largest number of
+    rows that any query can get; a query with fewer rows has similarity -inf and position -1 after them.
 
-    `backend` changes only speed. `auto` is torch on an accelerator; on a CPU products of 8-bit integers where
-    these are exact and faster, else of floats (benchmarks/knn.py). Beside inputs and answer a CPU needs 200 to 350 MB;
-    an accelerator, for 512 dimensions, 131,072 queries with their candidates, 65,536 index rows, and the scores of
-    these for 8,192 queries, in all about 4 GB.
+    `backend` changes only speed. `auto` is torch on an accelerator. On a CPU it is products of 8-bit integers where
+    these are exact and faster, else of floats (benchmarks/knn.py). Besides the inputs and the answer a CPU needs 200
+    to 350 MB. With 512 dimensions an accelerator holds 131,072 queries with their candidates, 65,536 index rows, and
+    the scores of these rows for 8,192 queries: about 4 GB in total.
 
-    Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and for a backend
-    that this machine or device has not.
+    Raises InputError for k < 1, differing dimensions, an empty index, a vector that is not finite, and a backend that
+    this machine or device does not support.
     """
     return ExactIndex(index, device=device, backend=backend, most_kept=0).nearest(queries, k, exclude)
 
@@ -136,19 +138,19 @@ def rescored(
 
 
 def _check(queries: Vectors, index: Vectors, k: int) -> None:
-    """Raise InputError unless there is something to search for and to search in."""
+    """Raise InputError unless k, the dimensions and the size of the index allow a search."""
     if k < 1:
-        raise InputError(f"k is {k}; at least one neighbour must be asked for.")
+        raise InputError(f"k is {k}; ask for at least one neighbour.")
     if queries.shape[1] != index.shape[1]:
         raise InputError(
             f"Queries have {queries.shape[1]} dimensions and the index {index.shape[1]}; embed both with one model."
         )
     if not 0 < len(index) < 2**31:
-        raise InputError(f"The index holds {len(index)} photos; it must hold at least one and under 2^31.")
+        raise InputError(f"The index holds {len(index)} photos; it must hold at least one and fewer than 2^31.")
 
 
 def _backend(backend: Backend, device: torch.device) -> Backend:
-    """Return the backend to use; raises InputError for one that does not work here."""
+    """Return the backend to use; raise InputError for one that does not work here."""
     if backend == "auto":
         if device.type != "cpu":
             return "torch"
@@ -161,7 +163,7 @@ def _backend(backend: Backend, device: torch.device) -> Backend:
 
 
 def _queries_at_a_time(k: int, device: torch.device) -> int:
-    """Return for how many queries with `k` neighbours candidates are held at a time."""
+    """Return how many queries are searched at a time, so that their candidates for `k` neighbours fit in memory."""
     if device.type == "cpu":
         most, of_query = _MOST_QUERIES, places(k)
     else:
@@ -178,7 +180,7 @@ def _answer(
     norms: Lengths,
     device: torch.device,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Return the exact answer of queries from their shortlist, after searching again for those it does not prove."""
+    """Return the exact answer for queries from their shortlist; search again for those that it does not prove."""
     similarity, positions = ranked(shortlist, queries, index, exclude, k)
     with np.errstate(invalid="ignore"):
         proven = (shortlist.cut == -np.inf) | (similarity[:, -1] > shortlist.cut + shortlist.error)

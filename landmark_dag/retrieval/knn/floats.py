@@ -11,20 +11,20 @@ from landmark_dag.retrieval.knn.shortlist import Lengths, Shortlist, Vectors, Wo
 from landmark_dag.retrieval.knn.tiles import Block, Factors, shortlist_by_tiles
 
 NUMBERS = 2**25
-"""Numbers of the index that are held as floats at a time."""
+"""How many numbers of the index are held as floats at a time."""
 
 _NUMBERS_IN_CACHE = 2**23
-"""The same on a CPU: 32 MB, in memory that is used again, because new memory costs as much as filling it."""
+"""The same on a CPU: 32 MB. The memory is reused: to allocate it takes as long as to fill it."""
 
 _TILE_QUERIES = 8192
-"""Queries whose products with a block an accelerator holds at a time: 2 GB for 512 dimensions."""
+"""How many queries an accelerator multiplies with a block at a time: 2 GB of products for 512 dimensions."""
 
 
 def product_error(dimensions: int) -> float:
-    """Bound |fast - exact| / (|q| |x|) of a float32 product summed in any order, and of rounding the exact.
+    """Bound |fast - exact| / (|q| |x|) for a float32 product summed in any order, and for rounding the exact product.
 
     Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, section 3.1: d u / (1 - d u) with
-    u = 2^-24; four times that covers the norms' own rounding, and tensor cores, which cut where others round.
+    u = 2^-24. Four times that also covers the rounding of the norms, and tensor cores, which truncate, not round.
     """
     return 4 * (dimensions + 2) * 2.0**-24
 
@@ -66,8 +66,8 @@ def shortlist_by_faiss(queries: Vectors, index: Vectors, k: int, norms: Lengths)
 def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, norms: Lengths, device: torch.device) -> Shortlist:
     """Return what `shortlist_by_faiss` does, by products and selection on `device`.
 
-    On CUDA, float16 vectors are multiplied as they are, by tensor cores that sum in float32. A block of the index goes
-    to the device once for all queries.
+    On CUDA, tensor cores multiply float16 vectors directly and sum in float32. A block of the index is copied to the
+    device once for all queries.
     """
     size = min(len(index), k + max(16, k // 8))
     rows = _on_device(queries, device)
@@ -93,8 +93,8 @@ def shortlist_by_torch(queries: Vectors, index: Vectors, k: int, norms: Lengths,
 def _largest(scores: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the `size` largest of each row and their columns, in any order.
 
-    They are in the `size` groups of columns with the largest maxima. Selection reads what it selects from several
-    times, the maxima read the scores once: groups are as large as makes both selections equally wide.
+    The largest are in the `size` groups of columns with the largest maxima. A selection reads its input several times,
+    the maxima read the scores once. The size of a group makes both selections about equally wide.
     """
     width = scores.shape[1]
     group = 1 << int(np.log2(np.sqrt(width / size)))
@@ -132,13 +132,13 @@ def _factors(vectors: torch.Tensor) -> Factors:
 
 
 def _blocks(index: Vectors) -> Iterator[tuple[int, int]]:
-    """Yield the first row and the one after the last of each block of the index."""
+    """Yield the first row of each block of the index and the row after its last."""
     rows = max(1, NUMBERS // index.shape[1])
     return ((start, min(start + rows, len(index))) for start in range(0, len(index), rows))
 
 
 def _on_device(vectors: Vectors, device: torch.device) -> torch.Tensor:
-    """Return `vectors` on `device`: float32, or as they are where the device multiplies them so."""
+    """Return `vectors` on `device`: unchanged on CUDA, float32 elsewhere."""
     tensor = torch.from_numpy(np.array(vectors)).to(device)
     return tensor if device.type == "cuda" else tensor.float()
 
@@ -152,7 +152,7 @@ def _product(queries: torch.Tensor, block: torch.Tensor) -> torch.Tensor:
 
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
-    """Keep torch from rounding the factors of a float32 product, which the error bound does not allow."""
+    """Stop torch from rounding the factors of a float32 product: the error bound does not cover it."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
     try:

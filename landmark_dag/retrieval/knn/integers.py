@@ -1,13 +1,14 @@
-"""A shortlist from products of 8-bit integers: four times as fast as float32 where a CPU multiplies them itself.
+"""A shortlist from products of 8-bit integers: four times as fast as float32 where a CPU has instructions for them.
 
-Vectors are rotated, so that no coordinate is much larger than the others, and rounded to 127 steps of their own largest
-coordinate; those of the index to 63 on processors without instructions for it.
-The error of a product is bounded by what rounding took away from the two vectors (Cauchy and Schwarz), so the rows
-kept are those within that bound of the k-th best, however many these are for a query.
+Vectors are rotated, so that no coordinate is much larger than the others, and rounded to 127 steps of their own
+largest coordinate; index vectors to 63 steps on processors without these instructions. The rounding errors of the two
+vectors bound the error of their product (Cauchy and Schwarz). All rows within that bound of the k-th best are kept,
+however many there are for a query.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,10 +19,10 @@ from landmark_dag.retrieval.knn.shortlist import Lengths, Shortlist, Vectors, Wo
 from landmark_dag.retrieval.knn.tiles import Block, Factors, shortlist_by_tiles
 
 NUMBERS = 2**25
-"""Numbers of the index that are held as integers at a time."""
+"""How many numbers of the index are held as integers at a time."""
 
 _ROWS = 16
-"""Rows rotated at a time, each in a lane of the processor."""
+"""How many rows are rotated at a time, one in each lane of the processor."""
 
 _FLOAT_ERROR = 2.0**-18
 """Relative error of rotating and scaling in float32: 2 (log2 d + 4) 2^-24 for any d up to 2^28."""
@@ -31,7 +32,7 @@ class RoundedIndex:
     """Index rows (n, d) as integers, block by block."""
 
     def __init__(self, vectors: Vectors, steps: tuple[int, int], *, kept: bool) -> None:
-        """Prepare nothing yet; with `kept` a block is made once for all searches, and takes a byte a number.
+        """Compute nothing yet; with `kept`, each block is computed once for all searches and takes one byte per number.
 
         `steps` are the largest integers of queries and of the index (matching.mutual_matches.integer_steps).
         """
@@ -40,7 +41,7 @@ class RoundedIndex:
         self._rotation, self._steps = _Rotation.of(vectors.shape[1]), steps
 
     def queries(self, queries: Vectors, workers: Workers) -> "_Integers":
-        """Return queries as integers that fit the index's."""
+        """Return queries as integers, rotated as the index is."""
         return _integers(queries, self._rotation, self._steps[0], workers)
 
     def blocks(self, workers: Workers) -> Iterator[tuple[int, "_Integers"]]:
@@ -58,8 +59,8 @@ class RoundedIndex:
 def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: Lengths) -> Shortlist:
     """Return the shortlist of the `k` nearest index rows (n, d), k <= n, of each query (q, d), on a CPU.
 
-    Beside the inputs it takes 8 bytes for each of 4 k + 512 candidates a query, a byte a number of the queries, and
-    50 MB where the index is not kept.
+    Besides the inputs this takes 8 bytes for each of 4 k + 512 candidates per query, one byte per number of the
+    queries, and 50 MB if the index is not kept.
     """
     with Workers() as workers:
         codes = index.queries(queries, workers)
@@ -73,9 +74,8 @@ def shortlist_by_integers(queries: Vectors, index: RoundedIndex, k: int, norms: 
         return shortlist_by_tiles(codes.factors, blocks(), k, workers)
 
 
-@dataclass(frozen=True, eq=False)
-class _Rotation:
-    """An orthogonal map: an order and signs of the coordinates, then Hadamard's map of blocks of 2^i of them."""
+class _Rotation(NamedTuple):
+    """An orthogonal map: signs, a new order of the coordinates, Hadamard transforms of blocks of 2^i."""
 
     order: NDArray[np.int64]
     signs: NDArray[np.float32]
@@ -83,7 +83,7 @@ class _Rotation:
 
     @classmethod
     def of(cls, dimensions: int) -> "_Rotation":
-        """Return the one rotation for vectors of `dimensions`."""
+        """Return the rotation for vectors of `dimensions`; it is always the same."""
         generator = np.random.default_rng(0)
         powers = [1 << bit for bit in reversed(range(dimensions.bit_length())) if dimensions >> bit & 1]
         signs = generator.choice(np.array([-1, 1], np.float32), dimensions)
@@ -92,7 +92,7 @@ class _Rotation:
 
 @dataclass(frozen=True, eq=False)
 class _Integers:
-    """Vectors as int8 `factors` (n, d), and the lengths that rounding took away, float64 (n,)."""
+    """Vectors as int8 `factors` (n, d), and the length of each rounding error, float64 (n,)."""
 
     factors: Factors
     lost: NDArray[np.float64]
@@ -103,13 +103,12 @@ def _integers(vectors: Vectors, rotation: _Rotation, steps: int, workers: Worker
     codes = np.empty(vectors.shape, np.int8)
     scales = np.empty(len(vectors), np.float32)
     lost = np.empty(len(vectors))
-    rotating, rounded = (rotation.order, rotation.signs, rotation.bounds), (codes, scales, lost)
-    workers.each(len(vectors), _round_rows, numbers(vectors), rotating, steps, rounded)
+    workers.each(len(vectors), _round_rows, numbers(vectors), rotation, steps, (codes, scales, lost))
     return _Integers(Factors(torch.from_numpy(codes), scales), lost)
 
 
 def _error(norms: Lengths, of_queries: NDArray[np.float64], of_rows: float) -> NDArray[np.float64]:
-    """Bound |q x - fast product| where rounding took away `of_queries` of each query and up to `of_rows` of any row.
+    """Bound |q x - fast product|, given the rounding error of each query and the largest of any row, both as lengths.
 
     q x - q' x' = (q - q') x + q' (x - x'), and |q'| <= |q| + |q - q'|.
     """
@@ -119,11 +118,9 @@ def _error(norms: Lengths, of_queries: NDArray[np.float64], of_rows: float) -> N
 
 @njit(cache=True, nogil=True)
 def _round_rows(first, last, vectors, rotation, steps, rounded):  # type: ignore[no-untyped-def]
-    """Rotate and round vectors[first:last], some at a time: a row of `values` holds one coordinate of all of them.
-
-    `rotation` is the order, signs and bounds of `_Rotation`; `rounded` the codes, scales and lost lengths to fill.
-    """
-    (order, signs, bounds), (codes, scales, lost) = rotation, rounded
+    """Rotate and round vectors[first:last], some at a time; a row of `values` holds one coordinate of all of them."""
+    order, signs, bounds = rotation
+    codes, scales, lost = rounded
     values = np.zeros((len(order), _ROWS), np.float32)
     line = np.empty(len(order), np.float32)
     for start in range(first, last, _ROWS):
@@ -145,7 +142,7 @@ def _hadamard(values):  # type: ignore[no-untyped-def]
     half = values.shape[1]
     while half < len(flat):
         for start in range(0, len(flat), 2 * half):
-            # As slices the halves are seen not to overlap, once for all their numbers: four times as fast.
+            # With slices the compiler checks once that the halves do not overlap: four times as fast.
             low, high = flat[start : start + half], flat[start + half : start + 2 * half]
             for i in range(half):
                 a, b = low[i], high[i]
@@ -156,7 +153,7 @@ def _hadamard(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _round(values, steps, codes, scales, lost, start):  # type: ignore[no-untyped-def]
-    """Round the first columns of `values` into the rows of `codes`, and write the rest of what is known of them."""
+    """Round the first columns of `values` into the rows of `codes`; write scales and rounding errors from `start`."""
     largest, inverse = np.zeros(_ROWS, np.float32), np.zeros(_ROWS, np.float32)
     squares = np.zeros(_ROWS)
     for i in range(len(values)):

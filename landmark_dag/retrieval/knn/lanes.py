@@ -1,7 +1,8 @@
-"""Scores kept or dropped 16 at a time, for compiled code: one that branches on every score takes twice as long.
+"""Keep or drop scores 16 at a time, in compiled code: a branch for every score takes twice as long.
 
-The functions are called by compiled code alone. They write all of 16 places from `count` on, the first ones with the
-scores that exceed `cut` and their positions, and return the new count. Arrays are C-contiguous; no bound is checked.
+Only compiled code calls these functions. `kept` is a pair of arrays: scores float32 and positions int32. A function
+writes 16 places of both from `count` on, first the scores that exceed `cut` and their positions, and returns the new
+count. Arrays are C-contiguous; no bound is checked.
 """
 
 from typing import Any
@@ -17,70 +18,64 @@ _INTEGERS, _FLOATS = (ir.VectorType(kind, LANES) for kind in (ir.IntType(32), ir
 
 
 @intrinsic
-def keep_products(typing, cut, factors, column, position, candidates, count):  # type: ignore[no-untyped-def]
-    """Keep of products[column:], int32 or float32, times scales[column:]; the first has `position`.
+def keep_products(typing, factors, column, position, cut, kept, count):  # type: ignore[no-untyped-def]
+    """Keep scores among products[column:] times scales[column:]; the first is the score of `position`.
 
-    `factors` are the products and the scales, `candidates` the scores and positions kept so far.
+    `factors` are the products, int32 or float32, and the scales, float32.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        cut, factors, column, position, candidates, count = arguments
-        whole = signature.args[1].types[0].dtype == types.int32
-        lanes = (_INTEGERS if whole else _FLOATS, _FLOATS)
-        values, scales = _loaded(context, builder, signature.args[1], factors, column, lanes)
+        pair, column, position, cut, kept_pair, count = arguments
+        whole = factors.types[0].dtype == types.int32
+        products, scales = _at(context, builder, factors, pair, column, (_INTEGERS if whole else _FLOATS, _FLOATS))
+        values = builder.load(products, align=4)
         values = builder.sitofp(values, _FLOATS) if whole else values
-        values = builder.fmul(values, scales)
+        values = builder.fmul(values, builder.load(scales, align=4))
         position = _splat(builder, builder.trunc(position, ir.IntType(32)), _INTEGERS)
         numbers = builder.add(position, ir.Constant(_INTEGERS, list(range(LANES))))
-        targets = _pointers(context, builder, signature.args[4], candidates, count, (_FLOATS, _INTEGERS))
-        return builder.add(count, _packed(builder, cut, (values, numbers), targets))
+        target = _at(context, builder, kept, kept_pair, count, (_FLOATS, _INTEGERS))
+        return builder.add(count, _packed(builder, cut, values, numbers, target))
 
-    arguments = (types.float32, factors, types.int64, types.int64, candidates, types.int64)
-    return types.int64(*arguments), generate
+    return types.int64(factors, types.int64, types.int64, types.float32, kept, types.int64), generate
 
 
 @intrinsic
-def keep_places(typing, cut, place, candidates, count):  # type: ignore[no-untyped-def]
-    """Keep of the scores and positions of `candidates` from `place` on; `count` is at most `place`."""
+def keep_places(typing, place, cut, kept, count):  # type: ignore[no-untyped-def]
+    """Keep scores among those of `kept` from `place` on; `count` is at most `place`."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        cut, place, candidates, count = arguments
-        lanes = (_FLOATS, _INTEGERS)
-        found = _loaded(context, builder, signature.args[2], candidates, place, lanes)
-        targets = _pointers(context, builder, signature.args[2], candidates, count, lanes)
-        return builder.add(count, _packed(builder, cut, found, targets))
+        place, cut, pair, count = arguments
+        source = _at(context, builder, kept, pair, place, (_FLOATS, _INTEGERS))
+        values, numbers = (builder.load(array, align=4) for array in source)
+        target = _at(context, builder, kept, pair, count, (_FLOATS, _INTEGERS))
+        return builder.add(count, _packed(builder, cut, values, numbers, target))
 
-    return types.int64(types.float32, types.int64, candidates, types.int64), generate
+    return types.int64(types.int64, types.float32, kept, types.int64), generate
 
 
-def _packed(builder: Any, cut: Any, found: Any, targets: Any) -> Any:
-    """Write the values of `found` above the cut, and their numbers, to `targets` without gaps; return the count."""
-    above = builder.fcmp_ordered(">", found[0], _splat(builder, cut, _FLOATS))
-    for lanes, target, suffix in zip(found, targets, "fi", strict=True):
-        name = f"llvm.experimental.vector.compress.v{LANES}{suffix}32"
+def _packed(builder: Any, cut: Any, values: Any, numbers: Any, target: tuple[Any, Any]) -> Any:
+    """Write the values above the cut, and their numbers, next to each other at `target`; return how many there are."""
+    above = builder.fcmp_ordered(">", values, _splat(builder, cut, _FLOATS))
+    for lanes, start in zip((values, numbers), target, strict=True):
+        name = f"llvm.experimental.vector.compress.v{LANES}{'f' if lanes is values else 'i'}32"
         kind = ir.FunctionType(lanes.type, [lanes.type, above.type, lanes.type])
         compress = cgutils.get_or_insert_function(builder.module, kind, name)
         packed = builder.call(compress, [lanes, above, ir.Constant(lanes.type, ir.Undefined)])
-        builder.store(packed, target, align=4)
+        builder.store(packed, start, align=4)
     return builder.zext(builder.ctpop(builder.bitcast(above, ir.IntType(LANES))), ir.IntType(64))
 
 
-def _loaded(context: Any, builder: Any, kind: Any, arrays: Any, place: Any, lanes: Any) -> list[Any]:
-    """Return 16 numbers of each array of a tuple, from `place` on."""
-    return [builder.load(pointer, align=4) for pointer in _pointers(context, builder, kind, arrays, place, lanes)]
-
-
-def _pointers(context: Any, builder: Any, kind: Any, arrays: Any, place: Any, lanes: Any) -> list[Any]:
-    """Return pointers to 16 numbers of each array of a tuple, from `place` on."""
-    pointers = []
-    for i, (array_kind, lane) in enumerate(zip(kind.types, lanes, strict=True)):
-        array = make_array(array_kind)(context, builder, builder.extract_value(arrays, i))
-        pointers.append(builder.bitcast(builder.gep(array.data, [place]), lane.as_pointer()))
-    return pointers
+def _at(context: Any, builder: Any, kind: Any, pair: Any, place: Any, lanes: tuple[Any, Any]) -> tuple[Any, Any]:
+    """Return the addresses of the 16 numbers from `place` on in each of a pair of arrays."""
+    addresses = []
+    for i in range(2):
+        array = make_array(kind.types[i])(context, builder, builder.extract_value(pair, i))
+        addresses.append(builder.bitcast(builder.gep(array.data, [place]), lanes[i].as_pointer()))
+    return addresses[0], addresses[1]
 
 
 def _splat(builder: Any, value: Any, lanes: Any) -> Any:
-    """Return one value in all lanes."""
+    """Return `value` in all lanes."""
     nothing = ir.Constant(lanes, ir.Undefined)
     one = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
     return builder.shuffle_vector(one, nothing, ir.Constant(_INTEGERS, [0] * LANES))

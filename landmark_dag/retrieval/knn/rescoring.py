@@ -1,7 +1,7 @@
 """Exact similarities of shortlisted rows, and the best of them in order.
 
-Inner products are taken in float64 and rounded once to float32. Those of many queries with few index rows are taken
-together, so that an index row is fetched into a core's cache once for them all.
+Inner products are computed in float64 and rounded once to float32. Many queries are scored with a few index rows at a
+time, so that an index row is read into a core's cache once for all of them.
 """
 
 import numpy as np
@@ -12,10 +12,10 @@ from landmark_dag.errors import InputError
 from landmark_dag.retrieval.knn.shortlist import Shortlist, Vectors, Workers, number, numbers
 
 _CACHED_BYTES = 2**20
-"""Bytes of index rows that are scored at a time: half of what a core keeps to itself, or less."""
+"""Bytes of index rows that are scored at a time: at most half of a core's own cache."""
 
 _PARTS = 8
-"""Parts of the index that each thread scores, one after another, because candidates crowd in some."""
+"""How many parts of the index each thread scores, one after another: some have many more candidates than others."""
 
 _SORTED_ROWS = 64
 _NONE = np.iinfo(np.int64).max
@@ -23,7 +23,7 @@ _NONE = np.iinfo(np.int64).max
 
 
 def lengths(vectors: Vectors, what: str) -> NDArray[np.float64]:
-    """Return the length of each of the vectors (n, d); raises InputError for one that is not finite."""
+    """Return the length of each of the vectors (n, d); raise InputError for one that is not finite."""
     norms = np.empty(len(vectors))
     with Workers() as workers:
         workers.each(len(vectors), _row_norms, numbers(vectors), float(np.finfo(vectors.dtype).max), norms)
@@ -64,7 +64,7 @@ def _take_best(
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
 def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-def]
-    """Fill norms[first:last] with the lengths of the rows; NaN for a row with a number beyond `limit`."""
+    """Fill norms[first:last] with the lengths of the rows; NaN for a row with a number over `limit`."""
     for row in range(first, last):
         total, finite = 0.0, True
         for dimension in range(vectors.shape[1]):
@@ -76,11 +76,9 @@ def _row_norms(first, last, vectors, limit, norms):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def _score_rows(first, last, vectors, candidates, exclude, keys):  # type: ignore[no-untyped-def]
-    """Fill the keys of the candidates with positions `first` to `last` in the index.
-
-    `vectors` are those of the queries and of the index, `candidates` the positions and counts of the shortlist.
-    """
-    (queries, index), (positions, counts) = vectors, candidates
+    """Fill the keys of the candidates among index rows `first` to `last`."""
+    queries, index = vectors
+    positions, counts = candidates
     query = np.empty(queries.shape[1])
     places = np.empty(len(queries), np.int64)
     for row in range(len(queries)):
@@ -112,7 +110,7 @@ def _product(query, index, position):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _key(similarity, position):  # type: ignore[no-untyped-def]
-    """Return an integer that is smaller for a larger similarity, rounded to float32, and then a smaller position."""
+    """Return an integer that orders similarities, rounded to float32, descending, and ties by position ascending."""
     # As integers, the bits of floats are in order from 0 up, and in reverse order below 0. Adding 0 makes -0 a 0.
     bits = np.float32(np.float32(similarity) + np.float32(0)).view(np.int32)
     rising = bits if bits >= 0 else bits ^ np.int32(0x7FFFFFFF)

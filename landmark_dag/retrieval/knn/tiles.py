@@ -1,11 +1,12 @@
-"""A shortlist on a CPU from tiles of products that stay in a core's cache.
+"""A shortlist on a CPU from tiles of products that fit in a core's cache.
 
-Every query keeps the scores above its cut. When its places are full, the cut rises to somewhat under the k-th best
-score so far, and what is under it goes.
+Every query keeps the scores above its cut. When its places are full, the cut rises to somewhat below the k-th best
+score so far, and the scores below the cut are dropped.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,10 +17,10 @@ from landmark_dag.retrieval.knn.lanes import LANES, keep_places, keep_products
 from landmark_dag.retrieval.knn.shortlist import Shortlist, Workers
 
 _TILES = {torch.int8: (256, 512), torch.float32: (1024, 512)}
-"""Queries and index rows whose products are taken at a time: 0.5 and 2 MB of products, in a core's own cache."""
+"""How many queries and index rows are multiplied at a time: 0.5 and 2 MB of products, in a core's own cache."""
 
 _MARGIN = 1.1
-"""Rows are kept from this many errors under the k-th best score; one is what the proof needs, about."""
+"""How many error bounds below the k-th best score the cut is; the proof needs about one."""
 
 _STEP = 64
 _BINS = 512
@@ -35,18 +36,17 @@ class Factors:
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Index rows from position `start` on; `error` float64 (q,) bounds that of any score so far, of each query."""
+    """Index rows from position `start` on; `error` float64 (q,) bounds the error of every score of a query so far."""
 
     start: int
     rows: Factors
     error: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidates:
-    """Scores and ascending positions kept for each query (q, places), how many, and the cut: none above it was dropped.
+class _Candidates(NamedTuple):
+    """Scores and ascending positions kept for each query (q, places), their count, and the cut: none above is dropped.
 
-    A score is the product of values times the index row's scale; the query's scale comes last.
+    A score is the product of values times the index row's scale; the query's scale is applied at the end.
     """
 
     scores: NDArray[np.float32]
@@ -54,18 +54,18 @@ class _Candidates:
     counts: NDArray[np.int64]
     cuts: NDArray[np.float32]
 
-    def of(self, queries: slice) -> tuple[NDArray, ...]:
-        """Return all four for some queries, for compiled code."""
-        return self.scores[queries], self.positions[queries], self.counts[queries], self.cuts[queries]
+    def of(self, queries: slice) -> "_Candidates":
+        """Return the candidates of some queries."""
+        return _Candidates(self.scores[queries], self.positions[queries], self.counts[queries], self.cuts[queries])
 
 
 def places(k: int) -> int:
-    """Return how many candidates a query may have at a time, each of 8 bytes."""
+    """Return how many candidates a query holds at a time, each of 8 bytes."""
     return (4 * k + 512) // LANES * LANES
 
 
 def shortlist_by_tiles(queries: Factors, blocks: Iterable[Block], k: int, workers: Workers) -> Shortlist:
-    """Return the shortlist of the `k` nearest rows of all blocks, which are at least k, of each query."""
+    """Return each query's shortlist of the `k` nearest rows of all blocks; these have at least k rows."""
     count = len(queries.values)
     shape = count, places(k)
     scores, positions = np.empty(shape, np.float32), np.empty(shape, np.int32)
@@ -76,7 +76,7 @@ def shortlist_by_tiles(queries: Factors, blocks: Iterable[Block], k: int, worker
         np.divide(_MARGIN * error, queries.scales, out=margin, where=queries.scales > 0, casting="same_kind")
         workers.each(count, _search, queries, block, k, margin, found)
         rows = block.start + len(block.rows.values)
-    workers.each(count, _compact, k, margin, found.of(slice(None)))
+    workers.each(count, _compact, k, margin, found)
     cut = np.full(count, -np.inf)
     np.multiply(found.cuts, queries.scales, out=cut, where=found.counts < rows, dtype=np.float64)
     return Shortlist(positions[:, : found.counts.max(initial=1)], found.counts, cut, error)
@@ -85,7 +85,7 @@ def shortlist_by_tiles(queries: Factors, blocks: Iterable[Block], k: int, worker
 def _search(
     first: int, last: int, queries: Factors, block: Block, k: int, margin: NDArray[np.float32], found: _Candidates
 ) -> None:
-    """Add to the candidates of queries `first` to `last` those of a block."""
+    """Add the candidates of a block to those of queries `first` to `last`."""
     values, scales = block.rows.values, block.rows.scales
     whole = values.dtype == torch.int8
     multiply = _int_mm if whole else torch.mm
@@ -103,8 +103,8 @@ def _search(
 
 
 def _int_mm(factors: torch.Tensor, rows: torch.Tensor, *, out: torch.Tensor) -> None:
-    """Multiply int8 (q, d) by int8 (d, n) exactly, as far as matching.mutual_matches.integer_steps says."""
-    if rows.shape[1] == 1:  # a single vector may become the first factor, which must not be that large
+    """Multiply int8 (q, d) by int8 (d, n) exactly, for numbers up to matching.mutual_matches.integer_steps."""
+    if rows.shape[1] == 1:  # torch may make a single vector the first factor, for which its integers are too large
         torch.mm(factors.int(), rows.int(), out=out)
     else:
         torch._int_mm(factors, rows, out=out)
@@ -112,10 +112,7 @@ def _int_mm(factors: torch.Tensor, rows: torch.Tensor, *, out: torch.Tensor) -> 
 
 @njit(cache=True, nogil=True)
 def _scan(product, scales, first_position, k, margin, found):  # type: ignore[no-untyped-def]
-    """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full.
-
-    `found` holds the scores, positions, counts and cuts of `_Candidates`.
-    """
+    """Keep the scores, products times scales, above each row's cut; raise the cut when the row is full."""
     scores, positions, counts, cuts = found
     histogram = np.empty(_BINS, np.int64)
     columns, most = product.shape[1], 3 * scores.shape[1] // 4
@@ -129,7 +126,7 @@ def _scan(product, scales, first_position, k, margin, found):  # type: ignore[no
             end = min(start + _STEP, columns)
             whole = end - (end - start) % LANES
             for column in range(start, whole, LANES):
-                count = keep_products(cut, factors, column, first_position + column, kept, count)  # type: ignore[call-arg]
+                count = keep_products(factors, column, first_position + column, cut, kept, count)  # type: ignore[call-arg]
             for column in range(whole, end):
                 row_scores[count] = np.float32(product[row, column]) * scales[column]
                 row_positions[count] = first_position + column
@@ -139,24 +136,22 @@ def _scan(product, scales, first_position, k, margin, found):  # type: ignore[no
 
 @njit(cache=True, nogil=True)
 def _compact(first, last, k, margin, found):  # type: ignore[no-untyped-def]
-    """Raise the cut of every row to its last place; `found` is as in `_scan`."""
+    """Raise the cut of every row for the last time."""
     scores, positions, counts, cuts = found
     histogram = np.empty(_BINS, np.int64)
     for row in range(first, last):
         if counts[row] > k:
-            counts[row], cuts[row] = _raise_cut(
-                k, margin[row], (scores[row], positions[row]), counts[row], counts[row], cuts[row], histogram
-            )
+            kept, count = (scores[row], positions[row]), counts[row]
+            counts[row], cuts[row] = _raise_cut(k, margin[row], kept, count, count, cuts[row], histogram)
 
 
 @njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
-def _raise_cut(k, margin, candidates, count, most, cut, histogram):  # type: ignore[no-untyped-def]
-    """Raise a row's cut to `margin` under its k-th score, or until `most` are above it; drop what is under it.
+def _raise_cut(k, margin, kept, count, most, cut, histogram):  # type: ignore[no-untyped-def]
+    """Raise a row's cut to `margin` below its k-th score, or until `most` are above it; drop the scores below it.
 
-    `candidates` are the row's scores and positions. The k-th score counts as the lower end of its bin of the histogram.
-    Returns the new count and cut.
+    The lower end of a histogram bin serves as the k-th score. Returns the new count and cut.
     """
-    scores = candidates[0]
+    scores = kept[0]
     low, high = scores[0], scores[0]
     for place in range(count):
         low, high = min(low, scores[place]), max(high, scores[place])
@@ -177,10 +172,9 @@ def _raise_cut(k, margin, candidates, count, most, cut, histogram):  # type: ign
         if end > 0:
             cut = max(cut, low + np.float32(end) / steps)
         scores[count : -(-count // LANES) * LANES] = -np.inf
-        kept = 0
-        for place in range(0, count, LANES):
-            kept = keep_places(cut, place, candidates, kept)  # type: ignore[call-arg]
-        count = kept
+        last, count = count, 0
+        for place in range(0, last, LANES):
+            count = keep_places(place, cut, kept, count)  # type: ignore[call-arg]
     for place in range(most, count):
         cut = max(cut, scores[place])
     return min(count, most), cut
