@@ -310,11 +310,13 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
     With another `method` the sorted ranking is re-ranked by a soft variant instead.
     """
     from landmark_dag.retrieval.reranking.inputs import RerankingInput
-    from landmark_dag.retrieval.reranking.methods import label_aware, rerank
+    from landmark_dag.retrieval.reranking.methods import label_aware
 
     settings, soft = config.settings(), config.soft.settings()
-    methods, by_votes = label_aware(settings.method)
+    method, by_votes = label_aware(settings.method)
     name, table = ("votes", VOTES) if by_votes else ("train_neighbours", TRAIN_NEIGHBOURS)
+
+    kept: dict[Any, Any] = {}
 
     @functools.cache
     def of_index() -> Any:
@@ -324,8 +326,8 @@ def inserted_ranking(context: dg.AssetExecutionContext, config: InsertConfig, st
     def compute(shard: str, path: Path, version: str) -> Metadata:
         lists = store.read("sorted_ranking", RANKING, shard)
         pair = store.read(f"query/{name}", table, shard), of_index()
-        photos = RerankingInput(votes=pair) if by_votes else RerankingInput(train_neighbours=pair)
-        ranking = rerank(lists, photos, methods, RerankingSettings(insert=settings, soft=soft))
+        photos = RerankingInput(votes=pair) if by_votes else RerankingInput(train_neighbours=pair, kept=kept)
+        ranking = method.rerank(lists, photos, RerankingSettings(insert=settings, soft=soft))
         write_table(path, RANKING, ranking, version)
         asked = {"method": settings.method, "limit": settings.limit}
         return {"dagster/row_count": ranking.height, **asked, **_reasons(ranking)}

@@ -14,7 +14,7 @@ from landmark_dag.photos.source import PhotoLocation
 from landmark_dag.retrieval.embedding import embed_photos
 from landmark_dag.retrieval.neighbour_search import neighbour_table, train_neighbour_table
 from landmark_dag.retrieval.reranking.inputs import RerankingInput
-from landmark_dag.retrieval.reranking.methods import chain, needs, rerank
+from landmark_dag.retrieval.reranking.methods import label_aware
 from landmark_dag.retrieval.reranking.sort import sorted_ranking
 from landmark_dag.retrieval.votes import votes_of
 from landmark_dag.settings.home import is_home, read_home_settings, shared_location, store_folder
@@ -201,9 +201,9 @@ def _reranked(
     train_neighbours: pl.DataFrame,
 ) -> pl.DataFrame:
     """Return the list after the home's way of re-ranking; see the asset inserted_ranking."""
-    methods = chain(profile.insert.method)
+    method, by_votes = label_aware(profile.insert.method)
     pair = None
-    if "train neighbours" in needs(methods):
+    if not by_votes:
         pair = train_neighbours, _shards(home, "index/train_neighbours", TRAIN_NEIGHBOURS)
     photos = RerankingInput(votes=(votes, index_votes), train_neighbours=pair)
-    return rerank(ordered, photos, methods, RerankingSettings(insert=profile.insert, soft=profile.soft))
+    return method.rerank(ordered, photos, RerankingSettings(insert=profile.insert, soft=profile.soft))

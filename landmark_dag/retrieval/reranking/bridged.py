@@ -25,7 +25,7 @@ NEAREST_DISTANCE = 1e-3
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
     """Return `lists` by direct and bridged confidence; see `bridged_ranking`."""
-    queries, index = (bridge_confidence(split, settings.soft) for split in photos.train_neighbours)
+    queries, index = photos.votes_by(bridge_confidence, settings.soft)
     return bridged_ranking(lists, queries, index, settings.insert, settings.soft)
 
 

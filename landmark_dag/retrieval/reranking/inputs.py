@@ -1,14 +1,15 @@
 """What ways to re-rank read of the photos: votes, train neighbours, vectors and the kNN graph of the index."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from landmark_dag.retrieval.knn.exact import nearest
 from landmark_dag.retrieval.reranking.graph import Neighbours
 from landmark_dag.retrieval.reranking.positions import positions_of
+from landmark_dag.settings.reranking import SoftSettings
 from landmark_dag.storage.embeddings import Embeddings, check_same_model
 from landmark_dag.storage.ragged_lists import list_of_rows
 from landmark_dag.storage.schemas import NEIGHBOURS
@@ -17,6 +18,9 @@ Pair = tuple[pl.DataFrame, pl.DataFrame]
 """A table of the queries, and the same of the index photos."""
 
 Positions = NDArray[np.int32]
+
+VotesOf = Callable[[pl.DataFrame, SoftSettings], pl.DataFrame]
+"""Makes votes, several rows a photo, of train neighbours."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +48,14 @@ class PhotoVectors:
 
     def search(self, vectors: NDArray, count: int) -> Neighbours:
         """Return the `count` nearest index photos of each vector."""
+        from landmark_dag.retrieval.knn.exact import nearest  # imports torch, which votes alone do not need
+
         return Neighbours(*nearest(vectors, self.index.vectors, count, device=self.device))
 
     def search_around(self, positions: Positions, count: int) -> Neighbours:
         """Return the `count` nearest other index photos of those at `positions`."""
+        from landmark_dag.retrieval.knn.exact import nearest
+
         vectors = self.index.vectors[positions]
         return Neighbours(*nearest(vectors, self.index.vectors, count, exclude=positions, device=self.device))
 
@@ -92,10 +100,19 @@ class RerankingInput:
     """What is known of the photos; a method reads what the table of methods says that it needs."""
 
     def __init__(
-        self, *, votes: Pair | None = None, train_neighbours: Pair | None = None, vectors: PhotoVectors | None = None
+        self,
+        *,
+        votes: Pair | None = None,
+        train_neighbours: Pair | None = None,
+        vectors: PhotoVectors | None = None,
+        kept: dict[VotesOf, pl.DataFrame] | None = None,
     ) -> None:
-        """Take schemas.VOTES and TRAIN_NEIGHBOURS of queries and index photos, and the vectors, where there are any."""
+        """Take schemas.VOTES and TRAIN_NEIGHBOURS of queries and index photos, and the vectors, where there are any.
+
+        Inputs of other queries with the same index and settings may share `kept`, which `votes_by` fills.
+        """
         self._votes, self._train_neighbours, self._vectors = votes, train_neighbours, vectors
+        self._kept = {} if kept is None else kept
 
     @property
     def votes(self) -> Pair:
@@ -108,6 +125,13 @@ class RerankingInput:
         """The nearest train photos (schemas.TRAIN_NEIGHBOURS) of queries and of index photos."""
         assert self._train_neighbours is not None, "this method needs train neighbours"
         return self._train_neighbours
+
+    def votes_by(self, votes_of: VotesOf, settings: SoftSettings) -> Pair:
+        """Return what `votes_of` makes of the train neighbours of queries and of index photos; keep the latter."""
+        queries, index = self.train_neighbours
+        if votes_of not in self._kept:
+            self._kept[votes_of] = votes_of(index, settings)
+        return votes_of(queries, settings), self._kept[votes_of]
 
     @property
     def vectors(self) -> PhotoVectors:

@@ -22,7 +22,7 @@ from landmark_dag.storage.schemas import VOTES
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
     """Return `lists` by the product of label distributions; see `label_product_ranking`."""
-    queries, index = (label_distribution(split, settings.soft) for split in photos.train_neighbours)
+    queries, index = photos.votes_by(label_distribution, settings.soft)
     return label_product_ranking(lists, queries, index, settings.insert)
 
 

@@ -79,7 +79,7 @@ def chain(names: str) -> list[Method]:
     return [METHODS[name] for name in names.split(",")]
 
 
-def label_aware(name: str) -> tuple[list[Method], bool]:
+def label_aware(name: str) -> tuple[Method, bool]:
     """Return the one method called `name`, which reads labels, and whether votes alone do; else train neighbours do.
 
     Raises InputError for a method that reads no labels.
@@ -87,7 +87,7 @@ def label_aware(name: str) -> tuple[list[Method], bool]:
     known = [name for name, method in METHODS.items() if method.reads_labels and name != "sort"]
     if name not in known:
         raise InputError(f"inserted_ranking re-ranks by labels, not by {name!r}; choose from {', '.join(known)}.")
-    return [METHODS[name]], "votes" in METHODS[name].needs
+    return METHODS[name], "votes" in METHODS[name].needs
 
 
 def needs(methods: Sequence[Method]) -> frozenset[Need]:

@@ -18,6 +18,7 @@ from landmark_dag.settings.reranking import (
     LabelMethod,
     ReciprocalSettings,
     RerankingSettings,
+    SoftSettings,
     TraversalSettings,
 )
 from landmark_dag.storage.embeddings import Embeddings
@@ -103,10 +104,31 @@ def test_an_unknown_method_names_all() -> None:
 
 
 def test_the_step_after_sorting_takes_only_methods_that_read_labels() -> None:
-    assert label_aware("agreement") == ([METHODS["agreement"]], True)
-    assert label_aware("bridged") == ([METHODS["bridged"]], False)
+    assert label_aware("agreement") == (METHODS["agreement"], True)
+    assert label_aware("bridged") == (METHODS["bridged"], False)
     with pytest.raises(InputError, match="re-ranks by labels, not by 'egt'; choose from insert, agreement"):
         label_aware("egt")
+
+
+@pytest.mark.parametrize("name", ["label_product", "bridged"])
+def test_what_a_soft_variant_makes_of_the_index_is_computed_once_for_all_shards_of_queries(
+    name: str, lists: pl.DataFrame, photos: RerankingInput, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = getattr(methods, name)
+    made_by = {"label_product": "label_distribution", "bridged": "bridge_confidence"}[name]
+    read: list[pl.DataFrame] = []
+    compute = getattr(module, made_by)
+
+    def recorded(table: pl.DataFrame, soft: SoftSettings) -> pl.DataFrame:
+        read.append(table)
+        return compute(table, soft)
+
+    monkeypatch.setattr(module, made_by, recorded)
+    kept: dict = {}
+    both = [RerankingInput(train_neighbours=photos.train_neighbours, kept=kept) for _ in range(2)]
+    first, second = (METHODS[name].rerank(lists, one, SETTINGS) for one in both)
+    assert first.equals(second)
+    assert [table is photos.train_neighbours[1] for table in read].count(True) == 1
 
 
 def test_the_setting_offers_every_method_that_reads_labels() -> None:
