@@ -1,16 +1,15 @@
-"""alpha query expansion: a query moves towards its nearest index photos, and is searched again."""
+"""alpha query expansion: move a query towards its nearest index photos, then search again."""
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from landmark_dag.retrieval.knn.exact import Vectors
 from landmark_dag.retrieval.reranking.inputs import RerankingInput
 from landmark_dag.settings.reranking import RerankingSettings
 
-Vectors = NDArray[np.float16] | NDArray[np.float32]
-
 BLOCK = 8192
-"""Vectors expanded at a time: 512 dimensions take about 32 MB. Results do not depend on it."""
+"""How many vectors are expanded at a time: about 32 MB for 512 dimensions. Results do not depend on it."""
 
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
@@ -34,8 +33,9 @@ def alpha_query_expansion(
 
     `queries` (q, d) and `index` (n, d) have unit norm and may be memory-mapped. `neighbours` (q, k) are positions
     in the index, nearest first (-1: none), and `similarities` (q, k) theirs; with k < count all k are added. A
-    neighbour weighs similarity ** alpha, one of negative similarity nothing, the query itself 1. (Radenović,
-    Tolias and Chum, TPAMI 2019, section 3.4; alpha = 0 is the average query expansion of Chum et al., ICCV 2007.)
+    neighbour has the weight similarity ** alpha, or 0 if its similarity is negative; the query has the weight 1.
+    (Radenović, Tolias and Chum, TPAMI 2019, section 3.4; alpha = 0 is the average query expansion of Chum et al.,
+    ICCV 2007.)
     """
     return expanded_vectors(queries, index, neighbours, similarities, alpha, count)
 
@@ -48,9 +48,9 @@ def expanded_vectors(
     alpha: float,
     count: int,
 ) -> NDArray[np.float32]:
-    """Return `vectors` plus their first `count` `neighbours`, weighted, and normalised, a block at a time.
+    """Return `vectors` plus their first `count` `neighbours`, weighted and normalised, a block at a time.
 
-    Neighbours are added one rank after the other, so that a row's sum does not depend on its block.
+    Neighbours are added rank by rank, so that a row's sum does not depend on its block.
     """
     if neighbours.shape != similarities.shape or len(neighbours) != len(vectors):
         raise ValueError(f"neighbours {neighbours.shape} and similarities {similarities.shape} do not fit")
