@@ -21,7 +21,8 @@ _BLOCK = 65536
 def queries_also_elsewhere(manifests: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Return (query_id, split, image_id) of every query whose bytes are also a train or index photo, sorted.
 
-    `manifests` holds a manifest (schemas.MANIFEST) for each split. Such a query finds itself: its metrics mean nothing.
+    `manifests` holds a manifest (schemas.MANIFEST) for each split. These queries find themselves: their metrics mean
+    nothing.
     """
     queries = manifests["query"].select("fingerprint", query_id="image_id")
     others = [manifests[split].select("fingerprint", "image_id", split=pl.lit(split)) for split in ("train", "index")]

@@ -42,7 +42,7 @@ def micro_average_precision_interval(
     `queries` (m,) and `right` (m,) are those of the predictions, in the metric's order; `shows` (queries,) says
     which queries show a landmark; at least one does. A query drawn n times brings each of its predictions n
     times; a draw of queries that show no landmark has precision 0. (Percentile interval, as in
-    bootstrap.mean_interval.)
+    intervals.mean_interval.)
     """
     generator = np.random.default_rng(settings.seed)
     values = np.empty(settings.resamples)

@@ -26,8 +26,8 @@
 
   const result = ([photo, reason, right, similarity], place) => {
     const item = element("li", ["retrieved", "same", "inserted"][reason]);
-    const told = ["retrieved", "same landmark", "inserted"][reason];
-    const words = [`rank ${place + 1}`, data.ids[photo], told];
+    const why = ["retrieved", "same landmark", "inserted"][reason];
+    const words = [`rank ${place + 1}`, data.ids[photo], why];
     if (similarity !== null) words.push(`similarity ${similarity.toFixed(3)}`);
     if (right !== null) words.push(right ? "right" : "wrong");
     item.title = words.join(" · ");

@@ -1,6 +1,6 @@
-"""Agreement: listed photos by similarity, raised where their landmark is the query's and lowered where it is not.
+"""Agreement: rank listed photos by similarity, raised if their landmark is the query's and lowered if it is not.
 
-A score decides; ties go to the photo listed earlier, and photos that are not listed come last, by image id ascending.
+Photos are ranked by a score; ties keep the order of the list.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from landmark_dag.storage.ragged_lists import list_of_rows, offsets_of, places_i
 
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
-    """Return `lists` by similarity and agreement; see `agreement_ranking`."""
+    """Return `lists` ranked by similarity and agreement; see `agreement_ranking`."""
     return agreement_ranking(lists, *photos.votes, settings.insert, settings.soft)
 
 
@@ -27,9 +27,9 @@ def agreement_ranking(
 ) -> pl.DataFrame:
     """Rank the listed photos by similarity and agreement of landmarks.
 
-    A photo scores similarity + bonus x its confidence where its landmark is the query's, similarity - penalty x
-    its confidence where not. Nothing is inserted: list more neighbours than the limit (the source 750) to raise
-    photos from further down. (Henkel, arXiv 2110.03786, section 2.5: bonus 1, penalty 0.1.)
+    A photo scores similarity + bonus x its confidence if its landmark is the query's, else similarity - penalty x
+    its confidence. Nothing is inserted: list more neighbours than the limit (750 in the source) to raise photos from
+    lower ranks. (Henkel, arXiv 2110.03786, section 2.5: bonus 1, penalty 0.1.)
     """
     refuse_bad_settings(settings)
     lists = read_lists(ranking, query_votes, index_votes)

@@ -1,6 +1,6 @@
-"""Bridged confidence: index photos by similarity and by the landmarks that join them with the query.
+"""Bridged confidence: rank index photos by similarity and by the landmarks that they share with the query.
 
-A score decides; ties go to the photo listed earlier, and photos that are not listed come last, by image id ascending.
+Photos are ranked by a score. Ties keep the order of the list; unlisted photos come last, by image id ascending.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ from landmark_dag.settings.reranking import InsertSettings, RerankingSettings, S
 from landmark_dag.storage.schemas import VOTES
 
 NEAREST_DISTANCE = 1e-3
-"""Smallest distance that makes a confidence, its inverse: photos closer are the same."""
+"""Smaller distances count as this one when confidence is 1 / distance: the photos are the same."""
 
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
-    """Return `lists` by direct and bridged confidence; see `bridged_ranking`."""
+    """Return `lists` ranked by direct and bridged confidence; see `bridged_ranking`."""
     queries, index = photos.votes_by(bridge_confidence, settings.soft)
     return bridged_ranking(lists, queries, index, settings.insert, settings.soft)
 
@@ -36,11 +36,11 @@ def bridged_ranking(
     settings: InsertSettings,
     soft: SoftSettings,
 ) -> pl.DataFrame:
-    """Rank the index photos by direct and bridged confidence, each to `bridge_power`, added.
+    """Rank the index photos by the sum of direct and bridged confidence, each to the power `bridge_power`.
 
-    Votes have a row for every landmark that may be a photo's bridge; see `bridge_confidence`. Direct
-    confidence is 1 / (1 - similarity) of a listed photo, 0 of another; a landmark bridges as well as the weaker of
-    the query's and the photo's confidence in it, and the best bridge counts. (5th place of the Google Landmark
+    Votes have one row for every landmark that can be a photo's bridge; see `bridge_confidence`. Direct confidence is
+    1 / (1 - similarity) for a listed photo and 0 for others. The confidence of a bridge is the smaller of the query's
+    and the photo's confidence in its landmark, and the best bridge counts. (5th place of the Google Landmark
     Retrieval Challenge 2021: the smallest over landmarks of the larger of both distances.)
     """
     refuse_bad_settings(settings)
@@ -58,13 +58,13 @@ def bridge_confidence(train_neighbours: pl.DataFrame, settings: SoftSettings) ->
     """Return each photo's nearest landmarks with the confidence that it shows them: bonus + 1 / distance.
 
     The columns are those of schemas.VOTES, up to `bridge_landmarks` rows a photo. A landmark's distance is the mean
-    of 1 - similarity over its `bridge_photos` nearest train photos; one that is not stored counts as far
-    as the farthest that is. The nearest landmark (ties: met first) alone has the bonus. (5th place of the Google
-    Landmark Retrieval Challenge 2021; its penalty by photos that show no landmark is left out.)
+    of 1 - similarity over its `bridge_photos` nearest train photos; a photo that is not stored has the distance of
+    the farthest stored one. Only the nearest landmark (ties: the first one) gets the bonus. (5th place of the Google
+    Landmark Retrieval Challenge 2021, without its penalty from photos that show no landmark.)
     """
     photos, landmarks = settings.bridge_photos, settings.bridge_landmarks
     if photos < 1 or landmarks < 1:
-        raise InputError(f"No bridge has {landmarks} landmarks of {photos} photos; each must be 1 or more.")
+        raise InputError(f"bridge_landmarks is {landmarks} and bridge_photos is {photos}; both must be 1 or more.")
     near = pl.col("similarity").head(photos)
     means = (
         train_neighbours.sort("image_id", "rank")

@@ -1,4 +1,4 @@
-"""Diffusion on the mutual kNN graph of the index: similarity that flows along chains of near photos."""
+"""Diffusion on the mutual kNN graph of the index: similarity spreads along chains of near photos."""
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSetti
 
 
 def diffusion_sources(queries: Neighbours, settings: DiffusionSettings) -> NDArray[np.int32]:
-    """Return the index positions, ascending, from which any of `queries` is diffused."""
+    """Return the index positions, ascending, from which diffusion starts for any of `queries`."""
     starts = queries.positions[:, : settings.query_neighbours]
     return np.unique(starts[starts >= 0])
 
@@ -31,11 +31,11 @@ def diffused_lists(
 ) -> NDArray[np.int32]:
     """Return every query's list int32 (q, limit) of index positions, -1 where both diffusion and kNN list end.
 
-    A query's score of a photo is the sum, over its nearest photos, of similarity ** gamma times what diffuses from
-    there; photos of a score above 0 come by it, descending (ties: position ascending), then the query's other
-    neighbours. What diffuses from a photo solves (1 - alpha S) f = e over the photos it may reach, S being the
-    mutual graph's affinity, normalised on both sides. `reach` int32 (sources, t) holds, for each of
-    `diffusion_sources`, its `settings.truncation` nearest photos, itself not included (-1: none). (Iscen et al.,
+    A photo's score is the sum, over the query's nearest photos, of similarity ** gamma times what diffuses from each
+    of them to the photo. Photos with a score above 0 come first, by score descending (ties: position ascending), then
+    the query's other neighbours. What diffuses from a photo solves (1 - alpha S) f = e over the photos within its
+    reach; S is the affinity of the mutual graph, normalised on both sides. `reach` int32 (sources, t) holds, for each
+    of `diffusion_sources`, its `settings.truncation` nearest photos, itself not included (-1: none). (Iscen et al.,
     "Efficient Diffusion on Region Manifolds", CVPR 2017; truncated, and from each index photo: Yang et al.,
     "Efficient Image Retrieval via Decoupling Diffusion into Online and Offline Processing", AAAI 2019.)
     """

@@ -1,4 +1,4 @@
-"""Lists of neighbours as the label-blind re-rankers take and give them."""
+"""Lists of neighbours as label-blind re-ranking methods read and return them."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 
 class Neighbours(NamedTuple):
-    """The nearest index photos of queries or of the index photos themselves, as `knn.nearest` returns them.
+    """The nearest index photos of queries or of the index photos themselves, as `knn.exact.nearest` returns them.
 
-    similarity float32 (m, k) descending and positions int32 (m, k), -1 for none. An index photo is not among its
+    similarity float32 (m, k) descending and positions int32 (m, k), -1 for none. An index photo is not one of its
     own neighbours.
     """
 
@@ -27,7 +27,7 @@ def filled_up(
 ) -> NDArray[np.int32]:
     """Return int32 (q, limit): each list `positions[offsets[q]:offsets[q + 1]]`, then the query's other neighbours.
 
-    Places that nothing fills are -1.
+    Empty places are -1.
     """
     lists = np.full((len(queries.positions), limit), -1, dtype=np.int32)
     _fill_up(offsets, positions, queries.positions, np.full(index_size, -1, dtype=np.int64), lists)

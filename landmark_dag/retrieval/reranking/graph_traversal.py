@@ -25,9 +25,9 @@ def traversed_lists(
 ) -> NDArray[np.int32]:
     """Return every query's list int32 (q, limit) of index positions, -1 where the graph and its kNN list end.
 
-    From the query on, the photos taken are explored: each neighbour of theirs becomes a candidate under the
-    largest similarity that any of them has with it. Then all candidates over the threshold are taken, best first,
-    or else the best alone (ties: position ascending). (Chang, Yu, Wang, Krishnan and Volkovs, "Explore-Exploit
+    Starting at the query, each photo taken is explored: its neighbours become candidates, each with the largest
+    similarity that it has to a photo taken. Then all candidates over the threshold are taken, best first, or only the
+    best one if none is over it (ties: position ascending). (Chang, Yu, Wang, Krishnan and Volkovs, "Explore-Exploit
     Graph Traversal for Image Retrieval", CVPR 2019, algorithm 1; Yokoo et al.: no threshold, 100 neighbours.)
     """
     near, around = queries.first(settings.neighbours), index.first(settings.neighbours)

@@ -28,9 +28,9 @@ def inserted_ranking(
 ) -> pl.DataFrame:
     """Return the inserted ranking (schemas.RANKING) that follows the sorted `ranking` under the same votes.
 
-    `ranking` may also be the neighbours themselves (schemas.NEIGHBOURS): the lists are sorted first where they
-    are not. Inserted rows have a null similarity; ties of confidence go by image id ascending. Raises
-    InputError as `sort.sorted_ranking` does, and for a limit under 1 or a threshold that is no number.
+    `ranking` can also be the neighbours themselves (schemas.NEIGHBOURS): lists that are not sorted are sorted first.
+    Inserted rows have a null similarity; ties of confidence go by image id ascending. Raises InputError as
+    `sort.sorted_ranking` does, and for a limit under 1 or a threshold that is not finite.
     """
     refuse_bad_settings(settings)
     lists = read_lists(ranking, query_votes, index_votes)
@@ -41,13 +41,13 @@ def inserted_ranking(
         group_by_landmark(lists.index_landmarks, lists.index_confidence),
         settings,
     )
-    # The extra last entry answers for inserted rows, whose source is -1.
+    # Inserted rows have the source -1: it selects the extra last entry.
     reasons = np.append(sorted_reasons(lists.offsets, same), np.int8(2))[source]
     return lists.ranking(offsets, positions, np.append(order, -1)[source], reasons)
 
 
 def refuse_bad_settings(settings: InsertSettings) -> None:
-    """Raise InputError for a limit under 1 and for a threshold that is no number."""
+    """Raise InputError for a limit under 1 and for a threshold that is not finite."""
     if settings.limit < 1:
         raise InputError(f"The limit is {settings.limit}; a list must keep at least one photo.")
     if not np.isfinite(settings.threshold):
@@ -87,7 +87,7 @@ def group_by_landmark(landmarks: NDArray[np.int64], confidence: NDArray[np.float
 
 
 class SortedLists(NamedTuple):
-    """What the sort-step leaves: lists whose first `same` int64 (queries,) photos have the query's landmark.
+    """Lists after the sort-step: the first `same` int64 (queries,) photos of each have the query's landmark.
 
     offsets int64 (queries + 1,), positions int32 (rows,).
     """
@@ -98,7 +98,7 @@ class SortedLists(NamedTuple):
 
 
 class QueryVotes(NamedTuple):
-    """The landmark int64 (queries,) and the confidence float32 (queries,) that every query is voted to have."""
+    """The landmark int64 (queries,) of every query by vote, and its confidence float32 (queries,)."""
 
     landmarks: NDArray[np.int64]
     confidence: NDArray[np.float32]
@@ -107,12 +107,12 @@ class QueryVotes(NamedTuple):
 def insert_step(
     lists: SortedLists, queries: QueryVotes, groups: LandmarkGroups, settings: InsertSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """Insert confident index photos of the query's landmark after those in the sorted list, and cut the list.
+    """Insert confident index photos of the query's landmark after those in the sorted list, then cut it to the limit.
 
     An index photo outside the list is inserted if it has the query's landmark and query confidence + index confidence >
-    threshold, all in float32; by confidence descending (ties: position ascending). Returns offsets int64 (queries + 1),
-    positions int32, and for every row its row in the given lists, int64, or -1 where it was inserted. Time is linear in
-    the lists, not on the size of a landmark.
+    threshold, all in float32. Inserted photos go by confidence descending (ties: position ascending). Returns offsets
+    int64 (queries + 1), positions int32, and the row of every photo in the given lists, int64, or -1 if it was
+    inserted. Time is linear in the lists, whatever the size of a landmark.
     """
     check_lists(lists.offsets, lists.positions, len(queries.landmarks), len(groups.members))
     lengths = np.diff(lists.offsets)
@@ -137,8 +137,8 @@ def _find_insertions(  # type: ignore[no-untyped-def]
 ):
     """Fill `found` (queries, limit) and `counts` with the insertions.
 
-    Members of the group that the list already holds are exactly its leading `same` rows. At most limit - same members
-    are inserted and `same` are skipped, so only the group's first `limit` places matter.
+    The first `same` rows of a list are exactly the members of the group that it already holds. At most limit - same
+    members are inserted and at most `same` are skipped, so only the group's first `limit` places matter.
     """
     offsets, positions, same = lists
     _, group_offsets, members, place, confidence = groups
@@ -167,7 +167,7 @@ def _find_insertions(  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _splice(lists, found, counts, new_offsets, new_positions, source):  # type: ignore[no-untyped-def]
-    """Write every new list: the leading `same` rows, the insertions, the other rows, up to its new length."""
+    """Write every new list up to its new length: the first `same` rows, the insertions, the other rows."""
     offsets, positions, same = lists
     for query in range(len(counts)):
         write = new_offsets[query]

@@ -1,4 +1,4 @@
-"""k-reciprocal re-ranking: photos are as near as the sets of their reciprocal neighbours overlap."""
+"""k-reciprocal re-ranking: the distance of two photos depends on the overlap of their reciprocal neighbours."""
 
 import numpy as np
 import polars as pl
@@ -22,11 +22,11 @@ def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSetti
 def reciprocal_lists(
     queries: Neighbours, index: Neighbours, limit: int, settings: ReciprocalSettings
 ) -> NDArray[np.int32]:
-    """Return every query's list int32 (q, limit): its neighbours by Jaccard and original distance; -1 for none.
+    """Return every query's list int32 (q, limit): its neighbours, sorted by Jaccard and original distance; -1 for none.
 
     The final distance is (1 - w) Jaccard distance + w (1 - similarity); ties keep the order of the neighbours. A
-    query's list depends on no other query: they are not among the photos whose sets overlap. A member of a set that
-    is not among a photo's stored neighbours counts as far as the farthest of them. (Zhong, Zheng, Cao and Li,
+    query's list depends on no other query: only index photos are members of the sets. A member of a photo's set that
+    is not among its stored neighbours has the distance of the farthest of them. (Zhong, Zheng, Cao and Li,
     "Re-ranking Person Re-identification with k-reciprocal Encoding", CVPR 2017.) Raises InputError when
     `index` holds fewer than k1 neighbours although there are more photos.
     """
@@ -76,9 +76,9 @@ def _encoded(photos: Neighbours, own: NDArray[np.int64], index: Neighbours, k1: 
 
 @njit(cache=True, nogil=True)
 def _reciprocal(own, neighbours, index, k, found):  # type: ignore[no-untyped-def]
-    """Write those of a photo's k nearest that have it among their k nearest, itself first; return how many.
+    """Write the photo itself, then those of its k nearest that have it among their k nearest; return how many.
 
-    A query is among a photo's k nearest if the k-th of them is no more similar to the photo.
+    A query is among the k nearest of an index photo if the k-th of them is not more similar to that photo.
     """
     similarity, positions = neighbours
     index_similarity, index_positions = index

@@ -1,6 +1,6 @@
-"""Label product: index photos by the inner product of their label distribution and the query's.
+"""Label product: rank index photos by the inner product of their label distribution and the query's.
 
-A score decides; ties go to the photo listed earlier, and photos that are not listed come last, by image id ascending.
+Photos are ranked by a score. Ties keep the order of the list; unlisted photos come last, by image id ascending.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from landmark_dag.storage.schemas import VOTES
 
 
 def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSettings) -> pl.DataFrame:
-    """Return `lists` by the product of label distributions; see `label_product_ranking`."""
+    """Return `lists` ranked by the product of label distributions; see `label_product_ranking`."""
     queries, index = photos.votes_by(label_distribution, settings.soft)
     return label_product_ranking(lists, queries, index, settings.insert)
 
@@ -34,9 +34,9 @@ def label_product_ranking(
 ) -> pl.DataFrame:
     """Rank the index photos by the inner product of their label distribution and the query's.
 
-    Votes have a row for every landmark of a photo's distribution; see `label_distribution`. Any index photo that
-    shares a landmark with the query comes before the photos of the list that share none, which keep their
-    order. (13th place of the Google Landmark Retrieval Challenge 2021, step 3.)
+    Votes have one row for every landmark of a photo's distribution; see `label_distribution`. Every index photo that
+    shares a landmark with the query comes before the listed photos that share none; these keep their order. (13th
+    place of the Google Landmark Retrieval Challenge 2021, step 3.)
     """
     refuse_bad_settings(settings)
     lists = read_lists(ranking, strongest_votes(query_votes), strongest_votes(index_votes))
@@ -47,14 +47,14 @@ def label_product_ranking(
 
 
 def label_distribution(train_neighbours: pl.DataFrame, settings: SoftSettings) -> pl.DataFrame:
-    """Return the landmarks of each photo's nearest train_neighbours with the sum of their similarities, over k.
+    """Return the landmarks of each photo's nearest train photos with the sum of their similarities, over k.
 
-    The columns are those of schemas.VOTES, several rows a photo.
+    The columns are those of schemas.VOTES, with several rows per photo.
     (13th place of the Google Landmark Retrieval Challenge 2021, "Soft Landmark ID Assignment", step 1.)
     """
     k = settings.product_k
     if k < 1:
-        raise InputError(f"product_k is {k}; at least one train photo must make a distribution.")
+        raise InputError(f"product_k is {k}; it must be 1 or more.")
     sums = (
         train_neighbours.filter(pl.col("rank") <= k)
         .sort("image_id", "rank")

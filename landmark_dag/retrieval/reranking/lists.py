@@ -1,6 +1,6 @@
-"""The lists that are re-ranked, as integers, with the votes that methods read; and the way back to a table.
+"""Lists to re-rank as integers, with the votes that methods read; and back to a table.
 
-Query q's list is `positions[offsets[q]:offsets[q + 1]]`, the first photo first; a position is a row of the index votes.
+Query q's list is `positions[offsets[q]:offsets[q + 1]]`, by rank; a position is a row of the index votes.
 """
 
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from landmark_dag.storage.ragged_lists import list_of_rows, offsets_of, ranks_in
 from landmark_dag.storage.schemas import RANKING
 
 REASONS = ("retrieved", "same landmark", "inserted")
-"""Why a photo has its place; the position in this tuple is the reason's code."""
+"""Why a photo has its rank; the position in this tuple is the reason's code."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """Every query's list as integers, with the votes that the steps need and the ids to write it back."""
+    """Every query's list as integers, with the votes that methods need and the ids to write a table of the lists."""
 
     query_ids: pl.Series
     index_ids: pl.Series
@@ -40,7 +40,7 @@ class Lists:
         source: NDArray[np.int64],
         reasons: NDArray[np.int8],
     ) -> pl.DataFrame:
-        """Return the lists `positions` as schemas.RANKING; `source` is a row's similarity, -1 for none."""
+        """Return the lists `positions` as schemas.RANKING; `source` is the row with the similarity, -1 for null."""
         lengths = np.diff(offsets)
         rows = pl.Series(source).set(pl.Series(source < 0), None)
         frame = pl.DataFrame(
@@ -80,7 +80,7 @@ def read_lists(frame: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.D
 
 
 def in_list_order(frame: pl.DataFrame) -> pl.DataFrame:
-    """Return `frame` by query id, then rank; a stored one already is, and comparing rows is cheaper than sorting."""
+    """Return `frame` by query id, then rank. Stored tables already are, and to check is faster than to sort."""
     query, rank = frame["query_id"], frame["rank"]
     before, rank_before = query.shift(1), rank.shift(1)
     ascending = (before < query) | ((before == query) & (rank_before < rank))
@@ -117,7 +117,7 @@ def _refuse_bad_lists(lists: Lists, ranks: NDArray[np.int32]) -> None:
 
 
 def _list_of(row: int, offsets: NDArray[np.int64]) -> int:
-    """Return the list in which `row` lies."""
+    """Return the list that contains `row`."""
     return int(np.searchsorted(offsets, row, side="right")) - 1
 
 
@@ -133,7 +133,7 @@ def _first_bad_rank(offsets, ranks):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _first_repeat(offsets, positions, index_size):  # type: ignore[no-untyped-def]
-    """Return the first row whose photo is listed earlier in the same list, or -1."""
+    """Return the first row whose photo is earlier in the same list, or -1."""
     last_query = np.full(index_size, -1, np.int32)
     for query in range(len(offsets) - 1):
         for row in range(offsets[query], offsets[query + 1]):

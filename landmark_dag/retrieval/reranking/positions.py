@@ -1,4 +1,4 @@
-"""From ids to positions: the position of each of many ids among those that are known."""
+"""From ids to positions: where each of many ids is among the known ids."""
 
 import numpy as np
 import polars as pl
@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 
 def positions_of(ids: pl.Series, known: pl.Series) -> NDArray[np.int32]:
-    """Return, int32, the position of each of `ids` in `known`, whose ids are distinct; -1 where it is not there.
+    """Return, int32, the position of each of `ids` in `known`, whose ids are distinct; -1 for an unknown id.
 
-    Ids are looked up by their 64-bit hashes, which takes a third of the time of a join by text, and then compared;
-    should two ids have one hash, they are joined after all.
+    Ids are looked up by their 64-bit hashes and then compared, which takes a third of the time of a join by text. If
+    two ids have the same hash, the ids are joined instead.
     """
     positions = np.full(len(ids), -1, dtype=np.int32)
     if len(known):
@@ -27,7 +27,7 @@ def positions_of(ids: pl.Series, known: pl.Series) -> NDArray[np.int32]:
 
 @njit(cache=True, nogil=True)
 def _look_up(hashes, known, slots, positions):  # type: ignore[no-untyped-def]
-    """Fill `positions`; `slots` (-1) is a table of a power of two, open addressing by the hashes' low bits."""
+    """Fill `positions` through `slots`, a hash table with open addressing; its size is a power of two; -1 is empty."""
     mask = np.uint64(len(slots) - 1)
     one = np.uint64(1)
     for position in range(len(known)):

@@ -20,8 +20,8 @@ def rerank(lists: pl.DataFrame, photos: RerankingInput, settings: RerankingSetti
 def sorted_ranking(neighbours: pl.DataFrame, query_votes: pl.DataFrame, index_votes: pl.DataFrame) -> pl.DataFrame:
     """Return the sorted ranking (schemas.RANKING) of `neighbours` (schemas.NEIGHBOURS) under the votes.
 
-    Rows may come in any order; lists go by rank. The result is by query id, then rank. `query_votes` and
-    `index_votes` (schemas.VOTES) may hold more photos than the lists do. Raises InputError for a photo without
+    Rows can be in any order; lists go by rank. The result is sorted by query id, then rank. `query_votes` and
+    `index_votes` (schemas.VOTES) can hold more photos than the lists do. Raises InputError for a photo without
     a vote, for ranks that are not 1, 2, 3 ... within a query, and for a photo listed twice by a query.
     """
     lists = read_lists(neighbours, query_votes, index_votes)
@@ -30,7 +30,7 @@ def sorted_ranking(neighbours: pl.DataFrame, query_votes: pl.DataFrame, index_vo
 
 
 def sorted_lists(lists: Lists) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return what `sort_step` does for `lists`."""
+    """Return `sort_step` of `lists`."""
     return sort_step(lists.offsets, lists.positions, lists.query_landmarks, lists.index_landmarks)
 
 
@@ -40,7 +40,7 @@ def sort_step(
     query_landmarks: NDArray[np.int64],
     index_landmarks: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Put index photos of the query's landmark first in every list, the order otherwise unchanged.
+    """Put index photos of the query's landmark first in every list; the order is otherwise unchanged.
 
     Returns `order` int64 (len(positions),), such that `positions[order]` holds the sorted lists under the
     same offsets, and the number of photos of the query's landmark in every list, int64 (queries,).
@@ -53,7 +53,7 @@ def sort_step(
 
 
 def sorted_reasons(offsets: NDArray[np.int64], same: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Return the reason's code of every row of sorted lists, of which list q's first same[q] were moved."""
+    """Return the reason's code, int8, of every row of sorted lists; the first same[q] rows of list q have moved."""
     lengths = np.diff(offsets)
     return (places_in_lists(lengths) < np.repeat(same, lengths)).astype(np.int8)
 

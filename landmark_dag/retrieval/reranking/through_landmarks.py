@@ -1,4 +1,4 @@
-"""Ranking listed photos together with those that landmarks join with the query, for several ways of joining."""
+"""Rank listed photos together with the photos that a landmark joins with the query, for several joins."""
 
 from typing import NamedTuple
 
@@ -12,17 +12,17 @@ from landmark_dag.storage.ragged_lists import offsets_of
 
 
 class ListedPhotos(NamedTuple):
-    """The lists, and the score float64 (rows,) that every listed photo has by itself."""
+    """The lists, and every listed photo's own score, float64 (rows,)."""
 
     lists: Lists
     direct: NDArray[np.float64]
 
 
 class Joining(NamedTuple):
-    """How a landmark joins a photo with a query, and to which power the joined score is raised before it is added.
+    """How landmarks join a photo with a query, and the power of the joined score before it is added.
 
-    With `sums` by the product of both confidences, added over landmarks; else by the smaller of both, the largest over
-    landmarks.
+    With `sums` the joined score is the sum over landmarks of the product of both confidences; else it is the largest
+    over landmarks of the smaller of both.
     """
 
     sums: bool
@@ -30,7 +30,7 @@ class Joining(NamedTuple):
 
 
 def strongest_votes(votes: pl.DataFrame) -> pl.DataFrame:
-    """Return the row of the highest confidence of every photo."""
+    """Return every photo's row of the highest confidence."""
     return votes.sort("confidence", descending=True, maintain_order=True).unique("image_id", keep="first")
 
 
@@ -39,7 +39,7 @@ def ranked_through_landmarks(
 ) -> pl.DataFrame:
     """Rank listed photos and those joined with the query by a landmark, by direct + joined ** power.
 
-    Returns schemas.RANKING with lists of at most `limit` photos. Votes have several rows a photo.
+    Returns schemas.RANKING with lists of at most `limit` photos. Votes have several rows per photo.
     """
     lists = listed.lists
     queries = _rows_of(query_votes, lists.query_ids)
@@ -70,7 +70,7 @@ def ranked_through_landmarks(
 
 
 class _Rows(NamedTuple):
-    """Ragged lists of numbers (positions, or landmarks' groups), with a score each."""
+    """Ragged lists of numbers (positions, or groups of landmarks), each with a score."""
 
     offsets: NDArray[np.int64]
     numbers: NDArray
@@ -78,9 +78,9 @@ class _Rows(NamedTuple):
 
 
 def _rows_of(votes: pl.DataFrame, image_ids: pl.Series) -> pl.DataFrame:
-    """Return the votes of `image_ids` above 0 with their `row` in it, by row, then landmark.
+    """Return the votes of `image_ids` with confidence above 0 and their `row` in it, by row, then landmark.
 
-    Confidence is float64 there, in which no product of two that are above 0 is 0.
+    Confidence is float64: the product of two float32 confidences above 0 is then never 0.
     """
     rows = pl.DataFrame({"image_id": image_ids, "row": np.arange(len(image_ids), dtype=np.int32)})
     some = votes.filter(pl.col("confidence") > 0).with_columns(pl.col("confidence").cast(pl.Float64))
@@ -89,7 +89,7 @@ def _rows_of(votes: pl.DataFrame, image_ids: pl.Series) -> pl.DataFrame:
 
 @njit(cache=True, nogil=True)
 def _rank_through_landmarks(lists, queries, groups, joining, size, result):  # type: ignore[no-untyped-def]
-    """Fill `result` query by query, over an index of `size` photos."""
+    """Fill `result` query by query; the index has `size` photos."""
     offsets, positions, direct = lists
     score_offsets, score_groups, scores = queries
     group_offsets, members, member_scores = groups
