@@ -41,7 +41,7 @@ class _Site:
         self._add(z, 2, front.texture(style.flood), (left, top, z), (width, 0, 0), (0, -height, 0))
 
     def sheet(self, painting: Painting, style: Style, x: float, z: float, foot: float, lean: float = 0) -> None:
-        """Add a cut-out that stands at the height `foot` and, as a roof does, leans back by `lean` metres."""
+        """Add a cut-out with its foot at the height `foot`; like a roof, it leans back by `lean` metres."""
         width, height = painting.width / PIXELS_PER_METRE, painting.height / PIXELS_PER_METRE
         corner, down = (x - width / 2, foot + height, z + lean), (0, -height, -lean)
         self._add(z, 3, painting.texture(style.flood), corner, (width, 0, 0), down, one_sided=False)

@@ -4,6 +4,7 @@ A new loss is a subclass of Classifier that overrides `class_logits`, an entry i
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -80,7 +81,7 @@ def dynamic_margins(photos_per_class: Sequence[int] | NDArray[np.integer], setti
     return (settings.margin + settings.rare_margin * photos**-settings.margin_decay).float()
 
 
-class Classifier(nn.Module):
+class Classifier(nn.Module, ABC):
     """Weight vectors of each landmark, and the cross-entropy of raw features against them; a subclass is a loss.
 
     `weight` is float32 (classes * sub_centers, dimensions), a class's vectors one below the other. With several
@@ -89,8 +90,6 @@ class Classifier(nn.Module):
     ECCV 2020). With a `class_share` below 1 each training step compares its photos only with their own landmarks and
     a random share of the rest, which depends on seed and step (An et al., Partial FC: Training 10 Million Identities
     on a Single Machine, ICCVW 2021).
-
-    Raises InputError for a setting out of its range.
     """
 
     weight: nn.Parameter
@@ -109,6 +108,7 @@ class Classifier(nn.Module):
         self.register_buffer("scale", torch.tensor(settings.scale))
         self.register_buffer("step", torch.tensor(0))
 
+    @abstractmethod
     def class_logits(
         self, features: torch.Tensor, weight: torch.Tensor, true: torch.Tensor, margins: torch.Tensor
     ) -> torch.Tensor:
@@ -117,7 +117,6 @@ class Classifier(nn.Module):
         `features` are raw, float32 (b, dimensions); `weight` holds the vectors of the compared classes; `true` int64
         (b,) is each photo's class among them, and `margins` float32 (b,) the margin of that class.
         """
-        raise NotImplementedError
 
     def start_at(self, centers: torch.Tensor) -> None:
         """Set the first vector of every class, in place, to `centers` (classes, dimensions)."""
