@@ -12,12 +12,17 @@ import pytest
 from PIL import Image
 
 from landmark_dag.demo.rendering import render_photos
+from landmark_dag.settings.demo import RenderingSettings
 from landmark_dag.storage.embeddings import read_embeddings
 from landmark_dag.storage.parquet_tables import read_table
 from landmark_dag.storage.schemas import CLEANED_DATASET, RANKING, RETRIEVAL_METRICS, UNREADABLE
 from tests.support.processes import landmark_dag
 from tests.support.stores import contents, modification_times
 from tests.support.tiny_profile import PHOTOS, tiny_landmark_dag
+
+SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
+RENDERED = {"tiny": PHOTOS, "demo": SMALL}
+"""The photos of the runs with each profile."""
 
 
 @dataclass
@@ -27,6 +32,10 @@ class Run:
     profile: str
     result: dict
     stderr: str
+
+    @property
+    def rendered(self) -> RenderingSettings:
+        return RENDERED[self.profile]
 
     @property
     def store(self) -> Path:
@@ -50,7 +59,7 @@ def run(photos: Path, home: Path, profile: str = "demo") -> Run:
 def first(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Run:
     """A run over good photos and one bad photo of each kind."""
     root = tmp_path_factory.mktemp("pipeline")
-    render_photos(root / "photos", PHOTOS)
+    render_photos(root / "photos", RENDERED[request.param])
     good = next((root / "photos" / "index").iterdir())
     (root / "photos" / "index" / "text.jpg").write_text("not a photo")
     (root / "photos" / "index" / "truncated.jpg").write_bytes(good.read_bytes()[:2000])
@@ -65,7 +74,8 @@ def test_the_result_holds_metrics_cleaning_counts_and_the_path_of_the_gallery(fi
     assert set(first.result) == {"map_at_100", "cleaning", "home", "gallery", "seconds"}
     assert list(first.result["map_at_100"]) == ["knn", "sorted", "inserted"]
     assert all(0 < value <= 100 for value in first.result["map_at_100"].values())
-    assert 0 < first.result["cleaning"]["kept"] < first.result["cleaning"]["photos"] == PHOTOS.train_photos + 1
+    cleaning = first.result["cleaning"]
+    assert 0 < cleaning["kept"] < cleaning["photos"] == first.rendered.train_photos + 1
     assert "<html" in Path(first.result["gallery"]).read_text()
 
 
@@ -74,7 +84,7 @@ def test_unreadable_photos_are_listed_with_the_reason_and_no_other_is_lost(first
     assert set(unreadable["image_id"]) == {"text", "truncated", "dot"}
     assert all(unreadable["reason"])
     embedded = read_embeddings(first.store / "index/embeddings/0000.arrow").image_ids
-    assert len(embedded) == PHOTOS.index_photos
+    assert len(embedded) == first.rendered.index_photos
 
 
 def test_a_landmark_with_one_photo_is_not_kept(first: Run) -> None:
@@ -82,9 +92,9 @@ def test_a_landmark_with_one_photo_is_not_kept(first: Run) -> None:
 
 
 def test_an_index_shorter_than_the_lists_gives_a_warning(first: Run) -> None:
-    assert f"The index holds {PHOTOS.index_photos} photos" in first.stderr
+    assert f"The index holds {first.rendered.index_photos} photos" in first.stderr
     ranking = read_table(first.store / "inserted_ranking/0000.parquet", RANKING)
-    assert ranking.group_by("query_id").len()["len"].unique().to_list() == [PHOTOS.index_photos]
+    assert ranking.group_by("query_id").len()["len"].unique().to_list() == [first.rendered.index_photos]
 
 
 def test_the_printed_metrics_are_those_stored(first: Run) -> None:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from landmark_dag.demo.rendering import render_photos
-from landmark_dag.settings.demo import RenderingSettings
+from tests.end_to_end.test_pipeline import SMALL
 from tests.support.processes import landmark_dag
 from tests.support.s3_server import BUCKET, SECRET, ask_for_credentials, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-SMALL = RenderingSettings(landmarks=4, train_photos=48, index_photos=40, query_photos=8)
 STORE = f"s3://{BUCKET}/results"
 
 
