@@ -104,7 +104,7 @@ def main(
     """Print the right and the wrong photos that each keep rule keeps."""
     labels = read_labels(photos)
     with (photos / "train_noise.csv").open(newline="") as file:
-        wrong = {row["id"] for row in csv.DictReader(file)}
+        wrong = {row["id"] for row in csv.DictReader(file)} & set(labels["image_id"])
     places = located(photos, labels)
     network = NetworkSettings(backbone=backbone, weights=weights)
     extracted = measured(
