@@ -106,12 +106,13 @@ def main(
     """Print the right and the wrong photos that each keep rule keeps."""
     labels = read_labels(photos)
     with (photos / "train_noise.csv").open(newline="") as file:
-        wrong = {row["id"] for row in csv.DictReader(file)}
+        wrong = {row["id"] for row in csv.DictReader(file)} & set(labels["image_id"])
     places = located(photos, labels)
-    network = NetworkSettings(backbone=backbone, weights=weights)
-    extracted = measured(
-        lambda: deep_features(places, network, dimensions, device) if backbone else rootsift_features(places)
-    )
+    if backbone:
+        network = NetworkSettings(backbone=backbone, weights=weights)
+        extracted = measured(lambda: deep_features(places, network, dimensions, device))
+    else:
+        extracted = measured(lambda: rootsift_features(places))
     settings = VerificationSettings(residual=residual, hypotheses=hypotheses)
     verified = measured(lambda: verify(extracted.result, labels, settings, device))
     matches = verified.result

@@ -1,8 +1,11 @@
-"""What the project depends on: known vulnerabilities, licences, and whether it is still maintained.
+"""Audits the dependencies: known vulnerabilities, licences, and whether they are still maintained.
 
-`python -m tools.audit` asks pip-audit about every pin of constraints.txt, writes docs/licences.md from the installed
-metadata, and asks the package index, by uv, which direct dependencies had no release for two years. Exit status: 1 for
-a vulnerability or an unmaintained dependency, 3 where the vulnerability service or the index did not answer.
+    python -m tools.audit
+
+Asks pip-audit about every pin of constraints.txt, writes docs/licences.md from the metadata of the installed
+distributions, and asks the package index with uv which direct dependencies had no release for two years. Exit status:
+0 for no finding, 1 for a vulnerability or an unmaintained dependency, 3 if the vulnerability service or the package
+index did not answer.
 """
 
 import json
@@ -25,23 +28,23 @@ _YEARS = 2
 
 
 def main() -> None:
-    """Audit, print what was found, and exit."""
+    """Audit, print the findings, and exit."""
     write_licences()
     statuses = [vulnerabilities(), unmaintained()]
     sys.exit(1 if 1 in statuses else max(statuses))
 
 
 def vulnerabilities() -> int:
-    """Print the known vulnerabilities of the pins; return 0, 1 for some, 3 where nothing could be checked."""
+    """Print the known vulnerabilities of the pins; return 0 for none, 1 for some, 3 if nothing could be checked."""
     command = [sys.executable, "-m", "pip_audit", "-r", str(_CONSTRAINTS), "--no-deps", "--disable-pip"]
-    told = subprocess.run([*command, "--progress-spinner", "off", "-f", "json"], capture_output=True, text=True)
+    answer = subprocess.run([*command, "--progress-spinner", "off", "-f", "json"], capture_output=True, text=True)
     try:
-        pins = json.loads(told.stdout)["dependencies"]
+        pins = json.loads(answer.stdout)["dependencies"]
     except ValueError:
         pins = []
     checked = [pin for pin in pins if "vulns" in pin]
     if not checked:
-        print("Vulnerabilities: NOTHING WAS CHECKED, for the vulnerability service did not answer. Run this online.")
+        print("Vulnerabilities: NOTHING WAS CHECKED: the vulnerability service did not answer. Run this online.")
         return 3
     found = [(pin["name"], pin["version"], one["id"]) for pin in checked for one in pin["vulns"]]
     print(
@@ -53,19 +56,24 @@ def vulnerabilities() -> int:
 
 
 def unmaintained() -> int:
-    """Print the direct dependencies whose pin was there two years ago and is still the newest the pins allow."""
+    """Print the direct dependencies whose pinned release is the one that was newest two years ago.
+
+    Returns 0 for none, 1 for some, 3 if the package index did not answer.
+    """
     names = sorted({Requirement(text).name for text in requires("landmark-dag") or ()})
     since = (datetime.now() - timedelta(days=365 * _YEARS)).date().isoformat()
     uv = shutil.which("uv") or str(_ROOT / ".uv" / "bin" / "uv")
     old: dict[str, str] = {}
-    for name in names:  # one by one: some had no release at all that fits this Python
-        with tempfile.NamedTemporaryFile("w", suffix=".in") as asked:
-            asked.write(name)
-            asked.flush()
+    for name in names:  # one by one, since some had no release for this Python then
+        with tempfile.NamedTemporaryFile("w", suffix=".in") as requirements:
+            requirements.write(name)
+            requirements.flush()
             command = [uv, "pip", "compile", "--quiet", "--no-deps", "--no-header", "--no-annotate"]
-            done = subprocess.run([*command, "--exclude-newer", since, asked.name], capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, "--exclude-newer", since, requirements.name], capture_output=True, text=True
+            )
         if done.returncode and "No solution found" not in done.stderr:
-            print("Maintenance: NOTHING WAS CHECKED, for the package index did not answer.")
+            print("Maintenance: NOTHING WAS CHECKED: the package index did not answer. Run this online.")
             return 3
         old |= _pins(done.stdout.splitlines())
     pinned = _pins(_CONSTRAINTS.read_text().splitlines())
@@ -77,22 +85,22 @@ def unmaintained() -> int:
 
 
 def write_licences() -> None:
-    """Write docs/licences.md: every distribution that an installation of the project brings, and its licence."""
+    """Write docs/licences.md: every distribution that is installed with the project, and its licence."""
     rows = [
         f"| {one.name} | {licence(one)} |" for one in sorted(closure("landmark-dag"), key=lambda one: one.name.lower())
     ]
     unknown = sum(row.endswith("| not stated |") for row in rows)
     text = (
         "# Licences of what is installed with the project\n\n"
-        "Made by `make audit` from the metadata of the installed distributions, without the optional extras.\n\n"
+        "Written by `make audit` from the metadata of the installed distributions, without the optional extras.\n\n"
         "| distribution | licence |\n|---|---|\n" + "\n".join(rows) + "\n"
     )
     _LICENCES.write_text(text, encoding="utf-8")
-    print(f"Licences: {len(rows)} distributions in {_LICENCES.relative_to(_ROOT)}, {unknown} that state none.")
+    print(f"Licences: {len(rows)} distributions in {_LICENCES.relative_to(_ROOT)}, {unknown} do not state one.")
 
 
 def closure(name: str) -> list[Distribution]:
-    """Return the installed distributions that `name` needs on this machine, directly or not, without itself."""
+    """Return the installed distributions that `name` needs on this machine, directly or not; `name` is left out."""
     found: dict[str, Distribution] = {}
     waiting = [(name, frozenset[str]())]
     seen = set(waiting)
@@ -115,7 +123,7 @@ def closure(name: str) -> list[Distribution]:
 
 
 def licence(one: Distribution) -> str:
-    """Return the licence that a distribution states: its SPDX expression, its classifiers, or its first words."""
+    """Return the licence that a distribution states: its SPDX expression, classifiers, or first line of text."""
     metadata = one.metadata
     classified = [text.rsplit(" :: ", 1)[-1] for text in metadata.get_all("Classifier") or () if "License ::" in text]
     free = (metadata.get("License") or "").strip().splitlines()
