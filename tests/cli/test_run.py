@@ -80,12 +80,14 @@ def test_ctrl_c_in_the_middle_of_a_step_is_one_line_and_leaves_nothing_behind(
     monkeypatch.setenv("DAGSTER_HOME", str(home / "dagster"))
     prepare_home(home, HomeSettings(str(photos), "demo"))
     with dg.DagsterInstance.get() as instance:
-        process = started(home, "run", "--photos", str(photos), "--profile", "demo", "--json")
+        # Every photo is kept, so that the run goes on to train: it must not end by itself before Ctrl-C.
+        keep_all = ["--set", "keep_rule.min_verified=0"]
+        process = started(home, "run", "--photos", str(photos), "--profile", "demo", "--json", *keep_all)
         storage = instance.event_log_storage
         wait_until(lambda: storage.get_concurrency_info("gpu").claimed_slots, "a GPU step")
         printed, lines = press_ctrl_c(process)
         assert printed == ""
-        assert "train/" in lines[0] and lines[1:] == ["Interrupted; run again to go on from what is stored."]
+        assert "train" in lines[0] and lines[1:] == ["Interrupted; run again to go on from what is stored."]
         assert [run.status for run in instance.get_runs()] == [dg.DagsterRunStatus.FAILURE]
         assert not storage.get_concurrency_info("gpu").claimed_slots
 
